@@ -1,0 +1,229 @@
+"""
+A call on its way through the house: the request, the moment, and the evidence so far.
+
+Owns: the evidence types. Each is made by exactly one stage when its check passed, and is handed on read-only; the guard
+compares the evidence held with the evidence demanded just before the app runs.
+Refuses to know: how any evidence is earned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, TypeVar, cast
+
+from sealwire.errors import Refusal
+from sealwire.protocol.jwk import Verifier
+from sealwire.protocol.message import Headers, Reply, Request
+from sealwire.protocol.profile import Claim
+from sealwire.protocol.ratelimit import Limit, Spent
+
+E = TypeVar("E")
+
+#: Reads the next part of the body: its bytes, and whether more follow. Raises ClientGone.
+Receive = Callable[[], Awaitable[tuple[bytes, bool]]]
+
+
+class ClientGone(Exception):
+    """The connection closed before the body was whole: there is nobody to answer."""
+
+
+class KeyRecord(NamedTuple):
+    """A client's key as the directory knows it, with what the client may do. Times are Unix seconds."""
+
+    keyid: str
+    client: str
+    client_name: str
+    name: str
+    user: str | None
+    scopes: frozenset[str]
+    addresses: tuple[str, ...]
+    verifier: Verifier
+    state: str  # active, retiring, revoked
+    enrolled_at: float
+    expires_at: float | None
+    follows: str = ""  # the key that this one was rotated from
+
+
+def usable(key: KeyRecord | None, now: float) -> KeyRecord:
+    """The key, if it may sign now. Raises: key-unknown, in the same words whatever the cause."""
+    if key is None:
+        raise Refusal("key-unknown", "unknown", failed="key")
+    if key.state == "revoked":
+        raise Refusal("key-unknown", "revoked", failed="key")
+    if key.expires_at is not None and now >= key.expires_at:
+        raise Refusal("key-unknown", "expired", failed="key")
+    return key
+
+
+class Rule(NamedTuple):
+    """
+    One rule of the policy, as the stages see it. `template` is its name everywhere; paths themselves are never logged.
+
+    `max_age_seconds` is how old a signature may be, `max_body_bytes` what a body may weigh, `fresh` demands a server nonce,
+    `fast_replay` gives up the durable claim of unsafe methods, `exact` opts out of the lax-upstream check.
+    """
+
+    template: str
+    methods: frozenset[str]
+    profile: str
+    observe: bool = False
+    scopes: frozenset[str] = frozenset()
+    limits: tuple[Limit, ...] = ()
+    content_types: frozenset[str] = frozenset(("application/json",))
+    headers: frozenset[bytes] = frozenset()
+    max_age_seconds: int = 60
+    max_body_bytes: int = 1_048_576
+    fresh: bool = False
+    fast_replay: bool = False
+    idempotency_required: bool = False
+    stream: bool = False
+    exact: bool = False
+    slash_ok: str = ""
+    because: str = ""
+
+
+class AddressSpent(NamedTuple):
+    """The address's limits took this call."""
+
+    spent: tuple[Spent, ...]
+
+
+class Admitted(NamedTuple):
+    """The head alone is acceptable to the rule: method, media type, declared size."""
+
+
+class Proof(NamedTuple):
+    """
+    A signature verified: this key signed these components within its window. `last_valid` is the instant from which the
+    message is no longer valid, `remember_seconds` how much longer its nonce is kept.
+    """
+
+    claim: Claim
+    key: KeyRecord | None  # None: the authorising signature was an invitation's
+    last_valid: float
+    remember_seconds: int
+    invitation: str = ""
+
+    @property
+    def keyid(self) -> str:
+        """Who signed: the thumbprint, or the invitation's id."""
+        return self.claim.keyid
+
+
+class Body(NamedTuple):
+    """The whole body, within its cap; under a signature its digest held."""
+
+    content: bytes
+
+
+class Possession(NamedTuple):
+    """The new key signed the very message that offers it."""
+
+    claim: Claim
+    verifier: Verifier
+
+
+class FirstSeen(NamedTuple):
+    """The nonce was claimed: no other message with it is accepted."""
+
+
+class Caller(NamedTuple):
+    """Who calls. `user` is whose account is acted on, where there is one; `assurance` says how strongly it is known."""
+
+    client: str
+    user: str | None
+    scopes: frozenset[str]
+    key: str
+    assurance: str
+
+
+class CallerSpent(NamedTuple):
+    """The key's, client's and user's limits took this call."""
+
+    spent: tuple[Spent, ...]
+
+
+class Allowed(NamedTuple):
+    """The client has the rule's scopes, and the address is one of its own."""
+
+
+class Valid(NamedTuple):
+    """The content is acceptable: strict JSON where JSON was announced."""
+
+
+class Idempotent(NamedTuple):
+    """
+    What the idempotency key says: none was sent (`key` is empty), it is fresh, or `stored` holds the answer given before.
+
+    `key` and `fingerprint` are keyed digests: neither the key nor the content is kept.
+    """
+
+    scope: str
+    key: bytes
+    fingerprint: bytes
+    stored: Reply | None
+
+
+Evidence = (
+    AddressSpent
+    | Admitted
+    | Proof
+    | Body
+    | Possession
+    | FirstSeen
+    | Caller
+    | CallerSpent
+    | Allowed
+    | Valid
+    | Idempotent
+)
+
+
+class Call:
+    """
+    One call: its request, its rule, the one reading of the clock (`now`, Unix seconds) and the evidence so far.
+
+    `held` is a read-only view; only the guard adds to what is behind it.
+    """
+
+    __slots__ = ("address", "held", "now", "receive", "request", "request_id", "rule")
+
+    def __init__(
+        self,
+        request: Request,
+        rule: Rule,
+        now: float,
+        request_id: str,
+        address: str,
+        receive: Receive,
+        held: Mapping[type, Evidence],
+    ) -> None:
+        self.request = request
+        self.rule = rule
+        self.now = now
+        self.request_id = request_id
+        self.address = address
+        self.receive = receive
+        self.held = held
+
+    def get(self, kind: type[E]) -> E:
+        """The evidence of this kind. Raises: KeyError if the stage that earns it has not run: a wiring mistake."""
+        return cast(E, self.held[kind])
+
+
+class Outcome(NamedTuple):
+    """What became of one call, for those who observe. `code` is `ok` or the ledger's code of the problem."""
+
+    request_id: str
+    at: float
+    template: str
+    method: str
+    status: int
+    code: str
+    decision: str  # entered, repeated, refused, failed, observed
+    client: str
+    user: str
+    key: str
+    address: str
+    duration_seconds: float
+    skew_seconds: float | None

@@ -1,0 +1,81 @@
+"""
+What passes between a conversation and whatever carries it over the network.
+
+Owns: the values that go out and come in, and the one way to say that a connection was lost.
+Refuses to know: sockets, HTTP libraries, keys, and what any of these messages means.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sealwire.protocol.message import Headers, Request
+from sealwire.protocol.profile import Claim
+
+
+class Call(NamedTuple):
+    """What a program wants sent: `target` is path and query as bytes, `body` is whole, field names have any case."""
+
+    method: str
+    target: bytes
+    headers: Headers = ()
+    body: bytes = b""
+    stream: bool = False  # the caller takes the content of a streamed reply as unverified
+
+
+class Outgoing(NamedTuple):
+    """The final bytes of one request, to be sent unchanged."""
+
+    method: str
+    target: bytes
+    headers: Headers
+    body: bytes
+
+
+class Incoming(NamedTuple):
+    """A response as it came. `stream` is the carrier's own handle of a body that it has left unread, else None."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    stream: object = None
+
+
+class Signed(NamedTuple):
+    """A request with its signatures, and those read back from it as its receiver will read them."""
+
+    request: Request
+    claims: tuple[Claim, ...]
+
+
+class Proven(NamedTuple):
+    """
+    A response that the server's key vouches for. `headers` are the covered fields only.
+
+    `base` and `signature` are the receipt: whoever has the key `keyid` can check them again. `sends` counts the
+    requests that this answer took.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    stream: object
+    keyid: str
+    created: int
+    base: bytes
+    signature: bytes
+    sends: int = 1
+    outcome: str = "answered"
+
+
+class Cut(Exception):
+    """
+    Thrown into a conversation by its carrier: no whole response came. `cause` is the carrier's own error.
+
+    `unsent` says that no byte of the request left, so that nothing can have been done.
+    """
+
+    def __init__(self, cause: Exception, *, unsent: bool) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.unsent = unsent

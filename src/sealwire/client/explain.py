@@ -1,0 +1,106 @@
+"""
+What is signed of a request and why, and the fields of one signed request, for people who want to see or copy it.
+
+Owns: nothing but the way in: what it shows is made by the same code as every call.
+Refuses to know: the network.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterable
+
+import httpx2
+
+from sealwire.client.credential import Credential
+from sealwire.client.errors import ForeignOrigin
+from sealwire.client.exchange import Call, Signed
+from sealwire.client.origin import origin_of
+from sealwire.client.signing import NONCE_BYTES, SignedLine, by_key, compose, lines_of, nonce_of
+
+Fields = Iterable[tuple[str, str]]
+# curl writes these itself, from the URL and the body.
+_BY_CURL = frozenset((b"host", b"content-length"))
+
+
+def signed_lines(
+    credential: Credential,
+    method: str,
+    url: str,
+    headers: Fields = (),
+    body: bytes = b"",
+    *,
+    clock: Callable[[], float] = time.time,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> list[SignedLine]:
+    """
+    Each line of the signature base of this request, in order, with the reason for it.
+
+    Values stand as they are signed, tokens too. Raises: ForeignOrigin, NotSignable.
+    """
+    return lines_of(_sign(credential, method, url, headers, body, clock, entropy))
+
+
+def signed_headers(
+    credential: Credential,
+    method: str,
+    url: str,
+    headers: Fields = (),
+    body: bytes = b"",
+    *,
+    clock: Callable[[], float] = time.time,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> list[tuple[str, str]]:
+    """
+    The fields of one signed request, good once and for 60 s. Whoever sends them must verify the reply by themselves.
+
+    Raises: ForeignOrigin, NotSignable.
+    """
+    signed = _sign(credential, method, url, headers, body, clock, entropy)
+    return [(name.decode("ascii"), value.decode("latin-1")) for name, value in signed.request.headers]
+
+
+def as_curl(
+    credential: Credential,
+    method: str,
+    url: str,
+    headers: Fields = (),
+    body: bytes = b"",
+    *,
+    clock: Callable[[], float] = time.time,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> str:
+    """
+    One shell command that sends the signed request, good once and for 60 s; a body is read from standard input.
+
+    Raises: ForeignOrigin, NotSignable.
+    """
+    signed = _sign(credential, method, url, headers, body, clock, entropy)
+    words = ["curl", "--path-as-is", "--globoff", "--request", method.upper()]
+    words += ["--head"] if method.upper() == "HEAD" else []
+    for name, value in signed.request.headers:
+        if name not in _BY_CURL:
+            words += ["--header", f"{name.decode('ascii')}: {value.decode('latin-1')}"]
+    words += ["--data-binary", "@-"] if body else []
+    words.append(f"{credential.origin}{signed.request.target.decode('ascii')}")
+    return shlex.join(words)
+
+
+def _sign(
+    credential: Credential,
+    method: str,
+    url: str,
+    headers: Fields,
+    body: bytes,
+    clock: Callable[[], float],
+    entropy: Callable[[int], bytes],
+) -> Signed:
+    read = httpx2.URL(url)
+    if origin_of(read) != credential.origin:
+        raise ForeignOrigin(f"this credential is for {credential.origin}, not for {origin_of(read)}")
+    fields = tuple((name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers)
+    call = Call(method.upper(), read.raw_path, fields, body)
+    head = compose(call, credential.to_origin().authority, nonce_of(entropy(NONCE_BYTES)))
+    return by_key(credential.signer).put_on(head, int(clock()), nonce_of(entropy(NONCE_BYTES)))

@@ -1,0 +1,388 @@
+"""
+The guard: takes one call through its stages to the app and back, and writes each decision before it takes effect.
+
+Owns: the ten steps of a request (ARCHITECTURE.md carries the same numbers), the comparison of evidence held with evidence
+demanded, and the one place where deciding and recording are the same act. No stage can skip it.
+Refuses to know: ASGI, HTTP parsing, stores.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from sealwire.call import (
+    Body,
+    Call,
+    Caller,
+    ClientGone,
+    Evidence,
+    FirstSeen,
+    Idempotent,
+    Outcome,
+    Proof,
+    Receive,
+    Rule,
+)
+from sealwire.errors import Fault, Problem, Refusal
+from sealwire.pipeline import DEMANDS, OBSERVED, Pipeline
+from sealwire.ports import Clock, Decision, DurableNonce, Entropy, IdempotencyClaim, Keyring, Ledger, Observer
+from sealwire.protocol.identifier import RANDOM_BYTES, identifier
+from sealwire.protocol.message import Headers, Reply, Request, read_authority, read_head, read_target
+from sealwire.protocol.problem import answer
+from sealwire.protocol.reply import in_progress, pack
+from sealwire.protocol.window import late
+from sealwire.routes import Routes
+
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+_METHODS = _SAFE | {"POST", "PUT", "PATCH", "DELETE", "CONNECT"}
+#: Observe mode refuses these all the same: limits are limits.
+LIMITS = frozenset(("rate-limited", "body-too-large"))
+#: Refusals that prove nothing whatever was held when they were found: they go out unsigned.
+UNPROVEN = frozenset(("replay-detected", "clock-skew"))
+_UNRULED: Headers = ((b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff"))
+_NOTHING: Mapping[type, Evidence] = MappingProxyType({})
+_LOG = logging.getLogger("sealwire.guard")
+
+
+class Arrival(NamedTuple):
+    """What a front hands over: the head as received, nothing read of the body."""
+
+    method: str
+    target: bytes
+    headers: list[tuple[bytes, bytes]]
+    scheme: str
+    address: str
+    receive: Receive
+
+
+class Entry(NamedTuple):
+    """A call let through to the app."""
+
+    request: Request
+    rule: Rule
+    caller: Caller | None
+    body: bytes
+    request_id: str
+
+
+#: Signs the head of a streamed reply, whose content is not known yet.
+Begin = Callable[[int, Headers], Awaitable[Reply]]
+#: Runs the app on an entry: its answer, or None if it was streamed out behind a head from Begin.
+Enter = Callable[[Entry, Begin], Awaitable[Reply | None]]
+#: One of the guard's own endpoints: answers a call whose evidence is complete.
+Endpoint = Callable[[Call], Awaitable[Reply]]
+
+
+class Settings(NamedTuple):
+    """What the guard is told of the deployment."""
+
+    origin: str
+    authorities: frozenset[str]
+    policy: str
+    external_prefix: bytes = b""
+    health: str = ""
+
+
+class Guard:
+    """One guard for one deployment. Safe for any number of calls at once on one event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        routes: Routes,
+        pipeline: Pipeline,
+        endpoints: dict[str, Endpoint],
+        *,
+        ledger: Ledger,
+        keyring: Keyring,
+        clock: Clock,
+        entropy: Entropy,
+        observers: tuple[Observer, ...] = (),
+    ) -> None:
+        self.settings = settings
+        self._routes = routes
+        self._pipeline = pipeline
+        self._endpoints = endpoints
+        self._ledger = ledger
+        self._keyring = keyring
+        self._clock = clock
+        self._entropy = entropy
+        self._observers = observers
+
+    async def handle(self, arrival: Arrival, enter: Enter) -> Reply | None:
+        """
+        One call, from its head to the reply that goes out; None if the reply was streamed out already.
+
+        Raises: ClientGone if the client left before its body was whole. Nothing else: every failure is a reply.
+        """
+        started = self._clock.monotonic()
+        now = self._clock.now()
+        request_id = identifier("req", int(now * 1000), self._entropy(RANDOM_BYTES))
+        if self.settings.health and arrival.target == self.settings.health.encode("ascii"):
+            return Reply(200, ((b"cache-control", b"no-store"),), b"")
+        trace = _Trace(request_id, now, arrival.address, arrival.method)
+        try:
+            reply = await self._serve(arrival, enter, trace)
+        except ClientGone:
+            trace.code, trace.decision = "client-gone", "failed"
+            self._tell(trace, 0, started)
+            raise
+        self._tell(trace, trace.status if reply is None else reply.status, started)
+        return reply
+
+    async def _serve(self, arrival: Arrival, enter: Enter, trace: _Trace) -> Reply | None:
+        held: dict[type, Evidence] = {}
+        try:
+            # 1. arrive, 2. match: one reading of the head, one rule, one reading of the clock
+            call = trace.call = self._read(arrival, held, trace)
+            # 3. to 8. the stages of the rule's profile
+            refusal = await self._run_stages(call, held)
+            # 9. record and enter, 10. return
+            return await self._record_and_enter(call, held, refusal, enter, trace)
+        except Problem as problem:
+            return await self._turn_away(problem, trace.call, trace)
+        except ClientGone:
+            raise
+        except Exception as failure:
+            _LOG.error("the guard failed on %s: %s", trace.request_id, place(failure))
+            return await self._turn_away(Fault("internal", "bug"), trace.call, trace)
+
+    def _read(self, arrival: Arrival, held: dict[type, Evidence], trace: _Trace) -> Call:
+        headers, fields = read_head(arrival.headers)
+        authority = read_authority(fields.get(b"host"), self.settings.authorities)
+        target = read_target(arrival.target)
+        rule = self._routes.match(arrival.method, target)
+        trace.template = rule.template
+        path = self.settings.external_prefix + target.path
+        request = Request(
+            arrival.method,
+            self.settings.external_prefix + arrival.target,
+            authority,
+            path,
+            target.query,
+            target.decoded,
+            headers,
+            fields,
+            arrival.scheme,
+        )
+        view = MappingProxyType(held)
+        return Call(request, rule, trace.at, trace.request_id, arrival.address, arrival.receive, view)
+
+    async def _run_stages(self, call: Call, held: dict[type, Evidence]) -> Problem | None:
+        """Each stage in turn. In observe mode the first refusal that may be observed is answered, not raised."""
+        for name, stage in self._pipeline.stages[call.rule.profile]:
+            try:
+                evidence = await stage(call)
+            except Refusal as refusal:
+                if not call.rule.observe or name not in OBSERVED or refusal.slug in LIMITS:
+                    raise
+                return refusal
+            held[type(evidence)] = evidence
+        return None
+
+    async def _record_and_enter(
+        self, call: Call, held: dict[type, Evidence], refusal: Problem | None, enter: Enter, trace: _Trace
+    ) -> Reply | None:
+        idempotent: Idempotent | None = None
+        if refusal is not None:
+            await self._read_rest(call, held)
+            trace.code, trace.decision = refusal.code, "observed"
+        elif not DEMANDS[call.rule.profile] <= held.keys():
+            # A wiring mistake, never a caller's: the app is not entered without every piece of evidence.
+            raise Fault("internal", "evidence")
+        else:
+            trace.decision = "entered"
+            idempotent = call.get(Idempotent) if Idempotent in held else None
+        if idempotent is not None and idempotent.stored is not None:
+            trace.decision = "repeated"
+            await self._record(call, held, trace, None)
+            return await self._go_out(call, idempotent.stored)
+        await self._record(call, held, trace, idempotent)
+        return await self._enter(call, held, idempotent, enter, trace)
+
+    async def _read_rest(self, call: Call, held: dict[type, Evidence]) -> None:
+        """In observe mode the app gets the body that came, though its signature did not hold."""
+        if Body in held:
+            return
+        chunks, more = [], True
+        while more:
+            chunk, more = await call.receive()
+            chunks.append(chunk)
+            if sum(map(len, chunks)) > call.rule.max_body_bytes:
+                raise Refusal("body-too-large", "read")
+        held[Body] = Body(b"".join(chunks))
+
+    async def _record(
+        self, call: Call, held: dict[type, Evidence], trace: _Trace, idempotent: Idempotent | None
+    ) -> None:
+        """
+        The decision, on stable storage, with the claims that hold or fall with it.
+
+        Raises: replay-detected, clock-skew or idempotency-in-progress if a claim is lost; audit-unavailable.
+        """
+        nonce = claimed = None
+        if FirstSeen in held and call.request.method not in _SAFE and not call.rule.fast_replay:
+            proof = call.get(Proof)
+            nonce = DurableNonce(proof.keyid, proof.claim.nonce, proof.last_valid, proof.remember_seconds)
+        if idempotent is not None and idempotent.key:
+            claimed = IdempotencyClaim(idempotent.scope, idempotent.key, idempotent.fingerprint)
+        outcome = await self._ledger.record(trace.decided(call, self.settings.policy), nonce, claimed)
+        if outcome == "seen":
+            raise Refusal("replay-detected", "durable-nonce", failed="replay")
+        if outcome == "late":
+            raise late()
+        if outcome == "taken":
+            raise in_progress(0)
+
+    async def _enter(
+        self, call: Call, held: dict[type, Evidence], idempotent: Idempotent | None, enter: Enter, trace: _Trace
+    ) -> Reply | None:
+        async def begin(status: int, headers: Headers) -> Reply:
+            trace.status = status
+            return await self._go_out(call, Reply(status, headers, b""))
+
+        caller = call.get(Caller) if Caller in held and trace.decision == "entered" else None
+        endpoint = self._endpoints.get(call.rule.template)
+        try:
+            if endpoint is not None:
+                reply = await endpoint(call)
+            else:
+                reply = await enter(
+                    Entry(call.request, call.rule, caller, call.get(Body).content, call.request_id), begin
+                )
+        except Refusal:
+            # Only an endpoint of our own refuses here, and it did nothing: the key is free for the call that is mended.
+            if idempotent is not None and idempotent.key:
+                await self._ledger.release(idempotent.scope, idempotent.key)
+            raise
+        except (ClientGone, Problem):
+            raise
+        except Exception as failure:
+            # What the app did before it failed is unknown, so an idempotency key stays without a recorded end.
+            _LOG.error("the app failed on %s: %s", trace.request_id, place(failure))
+            raise Fault("internal", "app") from None
+        if reply is not None and idempotent is not None and idempotent.key:
+            await self._finish(idempotent, reply, trace)
+        return None if reply is None else await self._go_out(call, reply)
+
+    async def _finish(self, idempotent: Idempotent, reply: Reply, trace: _Trace) -> None:
+        try:
+            wrapped = self._keyring.wrap(pack(reply), idempotent.scope.encode())
+            await self._ledger.finish(idempotent.scope, idempotent.key, wrapped)
+        except Fault as fault:
+            # The answer is true and the caller gets it; a repeat will hear "outcome unknown" and will not be entered.
+            _LOG.error("the answer to %s could not be kept for repeats: %s", trace.request_id, fault.code)
+
+    async def _go_out(self, call: Call, reply: Reply) -> Reply:
+        """10. return: the reply stages of the profile; a caller who proved nothing gets the open profile's."""
+        profile = call.rule.profile
+        unproven = profile in ("signed", "enrolment") and FirstSeen not in call.held
+        for stage in self._pipeline.replies["open" if unproven else profile]:
+            reply = await stage(call, reply)
+        return reply
+
+    async def _turn_away(self, problem: Problem, call: Call | None, trace: _Trace) -> Reply:
+        """A Problem at any step jumps here: worded, recorded where the caller is proven, and out."""
+        trace.code = problem.code
+        trace.decision = "failed" if isinstance(problem, Fault) else "refused"
+        idempotent = call is not None and b"idempotency-key" in call.request.fields
+        reply = Reply(*answer(problem, self.settings.origin, trace.request_id, idempotent=idempotent))
+        if call is None or (Body not in call.held and call.request.has_content()):
+            # The rest of the body would be read and thrown away otherwise: nobody pours into a call that is over.
+            reply = Reply(reply.status, (*reply.headers, (b"connection", b"close")), reply.body)
+        if call is None:
+            return Reply(
+                reply.status, (*reply.headers, *_UNRULED, (b"x-request-id", trace.request_id.encode())), reply.body
+            )
+        if FirstSeen not in call.held or problem.slug in UNPROVEN:
+            hardened = await self._pipeline.replies["open"][0](call, reply)
+            return _closing(hardened, reply)
+        try:
+            await self._ledger.record(trace.decided(call, self.settings.policy))
+            return _closing(await self._go_out(call, reply), reply)
+        except Fault as fault:
+            _LOG.error("the refusal of %s could not be recorded or signed: %s", trace.request_id, fault.code)
+            return reply
+
+    def _tell(self, trace: _Trace, status: int, started: float) -> None:
+        outcome = trace.outcome(status, self._clock.monotonic() - started)
+        for observer in self._observers:
+            try:
+                observer.heard(outcome)
+            except Exception as failure:
+                _LOG.error("an observer failed on %s: %s", trace.request_id, place(failure))
+
+
+def _closing(reply: Reply, first: Reply) -> Reply:
+    """`Connection` is dropped by harden as the app has no say in it; the guard has."""
+    if (b"connection", b"close") in first.headers:
+        return Reply(reply.status, (*reply.headers, (b"connection", b"close")), reply.body)
+    return reply
+
+
+def place(failure: BaseException) -> str:
+    """Where an exception was raised and of what kind, without its message: that may hold what the caller sent."""
+    frames = traceback.extract_tb(failure.__traceback__)
+    at = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+    return f"{type(failure).__name__}{at}"
+
+
+class _Trace:
+    """What is known of one call for its record, its log line and its counts; filled in as it goes along."""
+
+    __slots__ = ("address", "at", "call", "code", "decision", "method", "request_id", "status", "template")
+
+    def __init__(self, request_id: str, at: float, address: str, method: str) -> None:
+        self.request_id = request_id
+        self.at = at
+        self.address = address
+        self.method = method if method in _METHODS else "OTHER"
+        self.template = ""
+        self.code = "ok"
+        self.decision = ""
+        self.status = 0
+        self.call: Call | None = None
+
+    def decided(self, call: Call, policy: str) -> Decision:
+        """The ledger's record. Never a path, a query, a field or a body: the rule's template stands for them."""
+        caller = call.get(Caller) if Caller in call.held else None
+        client, user = (caller.client, caller.user or "") if caller else ("", "")
+        return Decision(
+            self.request_id,
+            self.at,
+            self.decision,
+            self.code,
+            client,
+            user,
+            call.get(Proof).keyid if Proof in call.held else "",
+            self.address,
+            self.method,
+            call.rule.template,
+            policy,
+        )
+
+    def outcome(self, status: int, duration_seconds: float) -> Outcome:
+        """What the observers hear."""
+        held = self.call.held if self.call is not None else _NOTHING
+        caller, proof = held.get(Caller), held.get(Proof)
+        client, user = (caller.client, caller.user or "") if isinstance(caller, Caller) else ("", "")
+        key, skew = (proof.keyid, proof.claim.created - self.at) if isinstance(proof, Proof) else ("", None)
+        return Outcome(
+            self.request_id,
+            self.at,
+            self.template,
+            self.method,
+            status,
+            self.code,
+            self.decision,
+            client,
+            user,
+            key,
+            self.address,
+            duration_seconds,
+            skew,
+        )

@@ -1,0 +1,168 @@
+"""
+The page: which checks a call of each profile goes through, in which order, and what it must hold before the app runs.
+
+Why this order: cheap and anonymous before cryptography and before a byte of body; the nonce after signature and digest, so
+strangers cannot burn nonces; the caller's limits after the nonce, so a replay spends nothing of the victim's; idempotency
+last, when everything it is scoped by is proven. What is earned (ROWS) and what is demanded (DEMANDS) are written apart on
+purpose: a row deleted by mistake cannot delete the demand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+from sealwire.call import (
+    AddressSpent,
+    Admitted,
+    Allowed,
+    Body,
+    Call,
+    Caller,
+    CallerSpent,
+    Evidence,
+    FirstSeen,
+    Idempotent,
+    Possession,
+    Proof,
+    Valid,
+)
+from sealwire.errors import Misuse
+from sealwire.ports import BucketStore, Directory, Entropy, Keyring, Ledger, NonceStore
+from sealwire.protocol.message import Reply
+from sealwire.stages.admit import Admit
+from sealwire.stages.authenticate import Authenticate
+from sealwire.stages.authorize import Authorize
+from sealwire.stages.body import ReadBody
+from sealwire.stages.harden import Harden
+from sealwire.stages.idempotency import Idempotency
+from sealwire.stages.nonce import ClaimNonce
+from sealwire.stages.permit import Permit
+from sealwire.stages.possess import Possess
+from sealwire.stages.sign import Sign
+from sealwire.stages.throttle import ThrottleAddress, ThrottleCaller
+from sealwire.stages.validate import Validate
+from sealwire.stages.verify import Verify
+
+Stage = Callable[[Call], Awaitable[Evidence]]
+ReplyStage = Callable[[Call, Reply], Awaitable[Reply]]
+
+PROFILES = ("open", "signed", "published", "enrolment")
+
+#: What a rule of a policy may name; `published` and `enrolment` are the guard's own well-known endpoints.
+RULE_PROFILES = ("open", "signed")
+
+# fmt: off
+ROWS: tuple[tuple[str, str], ...] = (
+    #                      open signed published enrolment
+    ("throttle address",   "x    x      x         x"),
+    ("admit",              "x    x      x         x"),
+    ("verify",             "-    x      -         -"),
+    ("permit",             "-    -      -         x"),
+    ("body",               "-    x      -         x"),
+    ("possess",            "-    -      -         x"),
+    ("nonce",              "-    x      -         x"),
+    ("authenticate",       "-    x      -         -"),
+    ("throttle caller",    "-    x      -         -"),
+    ("authorize",          "-    x      -         -"),
+    ("body",               "x    -      x         -"),
+    ("validate",           "x    x      x         x"),
+    ("idempotency",        "-    x      -         -"),
+    # the decision is recorded, then the app runs
+)
+REPLY_ROWS: tuple[tuple[str, str], ...] = (
+    ("harden",             "x    x      x         x"),
+    ("sign",               "-    x      x         x"),
+)
+# fmt: on
+
+DEMANDS: Mapping[str, frozenset[type]] = {
+    "open": frozenset((AddressSpent, Admitted, Body, Valid)),
+    "signed": frozenset(
+        (AddressSpent, Admitted, Proof, Body, FirstSeen, Caller, CallerSpent, Allowed, Valid, Idempotent)
+    ),
+    "published": frozenset((AddressSpent, Admitted, Body, Valid)),
+    "enrolment": frozenset((AddressSpent, Admitted, Proof, Body, Possession, FirstSeen, Valid)),
+}
+
+#: What must stand earlier in a column wherever both stand in it; checked when the page is built.
+_BEFORE = (
+    ("throttle address", "admit"),
+    ("admit", "verify"),
+    ("admit", "permit"),
+    ("verify", "body"),
+    ("permit", "body"),
+    ("body", "possess"),
+    ("body", "nonce"),
+    ("possess", "nonce"),
+    ("nonce", "authenticate"),
+    ("authenticate", "throttle caller"),
+    ("throttle caller", "authorize"),
+    ("body", "validate"),
+    ("validate", "idempotency"),
+    ("authorize", "idempotency"),
+    ("harden", "sign"),
+)
+
+#: In observe mode a refusal by one of these is logged, and the app is entered without a caller.
+OBSERVED = frozenset(
+    ("verify", "body", "nonce", "authenticate", "throttle caller", "authorize", "validate", "idempotency")
+)
+
+
+class Pipeline(NamedTuple):
+    """The page, wired: by profile the stages with their names, and the reply stages."""
+
+    stages: Mapping[str, tuple[tuple[str, Stage], ...]]
+    replies: Mapping[str, tuple[ReplyStage, ...]]
+
+
+def build_pipeline(
+    *,
+    directory: Directory,
+    nonces: NonceStore,
+    buckets: BucketStore,
+    ledger: Ledger,
+    keyring: Keyring,
+    entropy: Entropy,
+    line_fingerprints: bool,
+) -> Pipeline:
+    """The page with its ports. Raises: Misuse if a column's order is broken."""
+    made: dict[str, Stage] = {
+        "throttle address": ThrottleAddress(buckets),
+        "admit": Admit(),
+        "verify": Verify(directory, nonces, buckets, entropy, line_fingerprints=line_fingerprints),
+        "permit": Permit(directory, nonces, keyring, entropy),
+        "body": ReadBody(),
+        "possess": Possess(),
+        "nonce": ClaimNonce(nonces),
+        "authenticate": Authenticate(),
+        "throttle caller": ThrottleCaller(buckets),
+        "authorize": Authorize(),
+        "validate": Validate(),
+        "idempotency": Idempotency(ledger, keyring),
+    }
+    replies: dict[str, ReplyStage] = {"harden": Harden(), "sign": Sign(keyring)}
+    columns = {profile: column(ROWS, profile) for profile in PROFILES}
+    reply_columns = {profile: column(REPLY_ROWS, profile) for profile in PROFILES}
+    for profile in PROFILES:
+        check_order(columns[profile] + reply_columns[profile])
+    return Pipeline(
+        {profile: tuple((name, made[name]) for name in names) for profile, names in columns.items()},
+        {profile: tuple(replies[name] for name in names) for profile, names in reply_columns.items()},
+    )
+
+
+def column(rows: tuple[tuple[str, str], ...], profile: str) -> tuple[str, ...]:
+    """The names of one profile's column, top to bottom."""
+    at = PROFILES.index(profile)
+    return tuple(name for name, marks in rows if marks.split()[at] == "x")
+
+
+def check_order(names: tuple[str, ...]) -> None:
+    """Raises: Misuse if two stages of a column stand in the wrong order, or one stands twice."""
+    if len(set(names)) != len(names):
+        raise Misuse("pipeline: a stage stands twice in one column")
+    for first, second in _BEFORE:
+        if first in names and second in names and names.index(first) > names.index(second):
+            raise Misuse(f"pipeline: {first} must come before {second}")

@@ -1,0 +1,222 @@
+"""
+An HTTP message head as a frozen value, and the one reading of its target (RFC 9110, RFC 3986).
+
+Owns: which heads are acceptable at all, what `@authority`, `@path` and `@query` are, and the decoded path that rules
+match and the app sees. There is no second reading of a target anywhere else: two readings are the classic gateway
+bypass.
+Refuses to know: rules, keys, signatures, ASGI.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from sealwire.errors import Refusal
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+#: Fields that may stand once only (docs/protocol.md, "The request target and the head").
+ONCE = frozenset(
+    b"host content-type content-length content-encoding transfer-encoding authorization dpop idempotency-key".split()
+)
+HEAD_BYTES = 32 * 1024
+FIELD_BYTES = 12 * 1024
+
+# RFC 9110 section 5.5: field-content is visible ASCII, obs-text, space and tab; anything else never reaches a check.
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_BAD_NAME = re.compile(rb"[^!#$%&'*+\-.^`|~0-9a-z]")
+# RFC 3986 section 3.3 and 3.4, as bytes that may stand in a target. `"<>^`{|}` are let through: they have one reading.
+_BAD_TARGET = re.compile(rb"[\x00-\x20\x7f-\xff#\\]")
+_BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_ENCODED = re.compile(rb"%(?:2[eEfF]|5[cC]|00)")
+_ENCODED_NOT_SLASH = re.compile(rb"%(?:2[eE]|5[cC]|00)")
+_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
+# A segment of one or two dots, alone or before `;…`: some servers cut that off first and resolve the dots then.
+_DOT_SEGMENT = re.compile(rb"/\.{1,2}(?=[/;]|\Z)")
+# No honest path is percent-encoded over and over; without a bound, a long one would be read as often as it is long.
+_DECODINGS = 8
+
+
+class Target(NamedTuple):
+    """
+    A request target that has one reading. `path` and `query` are the bytes received; `decoded` is the path decoded
+    once.
+    """
+
+    path: bytes
+    query: bytes
+    decoded: str
+    slashes: bool  # the path holds %2f, which only a rule's slash_ok can allow
+
+
+class Request(NamedTuple):
+    """
+    The head of a request. Field names are lower-case; `fields` holds every field's lines joined as RFC 9421 section 2.1
+    says; `path` includes a declared external prefix, as the caller signed it.
+    """
+
+    method: str
+    target: bytes
+    authority: str
+    path: bytes
+    query: bytes
+    decoded: str
+    headers: Headers
+    fields: dict[bytes, bytes]
+    scheme: str = "https"
+    trailers: Headers = ()
+    slashes: bool = False
+
+    def has_content(self) -> bool:
+        """True if a body is announced: Content-Length above 0, or Transfer-Encoding (RFC 9112 section 6.3)."""
+        return self.fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.fields
+
+
+class Response(NamedTuple):
+    """The head of a response, for the signature base of a reply."""
+
+    status: int
+    headers: Headers
+    fields: dict[bytes, bytes]
+    trailers: Headers = ()
+
+
+class Reply(NamedTuple):
+    """What goes back: status, fields with lower-case names, the whole body."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def combine(headers: Headers) -> dict[bytes, bytes]:
+    """Each field's lines, stripped and joined with a comma and a space (RFC 9421 section 2.1)."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        value = value.strip(b" \t")
+        fields[name] = fields[name] + b", " + value if name in fields else value
+    return fields
+
+
+def read_head(received: list[tuple[bytes, bytes]]) -> tuple[Headers, dict[bytes, bytes]]:
+    """
+    The fields of a request, judged: names with `_` are dropped, since CGI-like servers merge them with the dashed form.
+
+    Raises: header-malformed for a repeated field of ONCE or `Sealwire-*`, control bytes, an oversized head, or a
+    Content-Length or Transfer-Encoding of another form than RFC 9112 section 6 allows here.
+    """
+    headers: list[tuple[bytes, bytes]] = []
+    fields: dict[bytes, bytes] = {}
+    size = 0
+    for name, raw in received:
+        name = name.lower()
+        value = raw.strip(b" \t")
+        length = len(name) + len(raw) + 4
+        size += length
+        if length > FIELD_BYTES or size > HEAD_BYTES:
+            raise Refusal("header-malformed", "too-large", "The head is over 32 KiB, or one field over 12 KiB.")
+        if b"_" in name:
+            continue
+        if _BAD_VALUE.search(value) or not name or _BAD_NAME.search(name):
+            raise Refusal("header-malformed", "characters", "A field holds bytes that may not stand in a field.")
+        if name in fields:
+            if name in ONCE or name.startswith(b"sealwire-"):
+                raise Refusal("header-malformed", "repeated", f"{name.decode('ascii')} may stand once only.")
+            fields[name] += b", " + value
+        else:
+            fields[name] = value
+        headers.append((name, value))
+    _judge_framing(fields)
+    return tuple(headers), fields
+
+
+def _judge_framing(fields: dict[bytes, bytes]) -> None:
+    """Raises: header-malformed unless the body's length has one reading (RFC 9112 section 6)."""
+    length = fields.get(b"content-length")
+    coding = fields.get(b"transfer-encoding")
+    if length is None and coding is None:
+        return
+    if coding is not None and (coding.lower() != b"chunked" or length is not None):
+        raise Refusal("header-malformed", "transfer-encoding", "Transfer-Encoding is chunked alone, without a length.")
+    if length is not None and not (length.isdigit() and length == b"%d" % int(length[:20])):
+        raise Refusal("header-malformed", "content-length", "Content-Length is one plain decimal number.")
+
+
+def read_authority(host: bytes | None, authorities: frozenset[str]) -> str:
+    """
+    `@authority` (RFC 9421 section 2.2.3): Host lower-cased, `:443` dropped, and one of `authorities`.
+
+    Raises: authority-unknown for a Host that is absent or outside the list.
+    """
+    if host is None:
+        raise Refusal("authority-unknown", "absent", f"Host is absent; public_origins lists {_listed(authorities)}.")
+    authority = normal_authority(host.decode("latin-1"))
+    if authority not in authorities:
+        shown = authority if re.fullmatch(r"[A-Za-z0-9.:\[\]_-]{1,120}", authority) else "something else"
+        raise Refusal("authority-unknown", "outside", f"got {shown}; public_origins lists {_listed(authorities)}")
+    return authority
+
+
+def _listed(authorities: frozenset[str]) -> str:
+    return ", ".join(sorted(authorities))
+
+
+def normal_authority(host: str) -> str:
+    """Host lower-cased and `:443` dropped, nothing else."""
+    return host.lower().removesuffix(":443")
+
+
+def read_target(target: bytes) -> Target:
+    """
+    The one reading of a request target in origin form.
+
+    Raises: target-not-canonical for another form (absolute, authority, asterisk), a fragment, controls, space, raw
+    non-ASCII, `\\`, a bad percent code; and in the path dot segments, empty segments, an encoded dot, backslash or NUL
+    at any depth of repeated decoding, an encoded slash below the first depth, and codes that are not UTF-8. What an
+    encoded slash shows at the first depth is held to the same: it makes no dot segment and no empty one.
+    """
+    if not target.startswith(b"/"):
+        raise Refusal("target-not-canonical", "form", "The request target must be in origin form: a path from /.")
+    if _BAD_TARGET.search(target):
+        cause = "fragment" if b"#" in target else "characters"
+        raise Refusal("target-not-canonical", cause, "The target holds a byte that may not stand in one.")
+    path, _, query = target.partition(b"?")
+    if b"%" in target and _BAD_PERCENT.search(target):
+        raise Refusal("target-not-canonical", "percent-code", "A % in the target is not followed by two hex digits.")
+    _judge_segments(path)
+    if b"%" not in path:
+        return Target(path, query, path.decode("ascii"), slashes=False)
+    return Target(path, query, _decode_path(path), slashes=b"%2f" in path.lower())
+
+
+def _judge_segments(path: bytes) -> None:
+    if b"//" in path:
+        raise Refusal("target-not-canonical", "empty-segment", "The path has an empty segment (//).")
+    if b"/." in path and _DOT_SEGMENT.search(path):
+        raise Refusal("target-not-canonical", "dot-segment", "The path has a dot segment.")
+
+
+def _decode_path(path: bytes) -> str:
+    if _ENCODED_NOT_SLASH.search(path):
+        raise Refusal("target-not-canonical", "encoded", "The path holds an encoded dot, backslash or NUL.")
+    once = deeper = percent_decode(path)
+    # A lax upstream may decode again and again: each depth is looked at.
+    for _ in range(_DECODINGS):
+        _judge_segments(deeper)
+        try:
+            deeper.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Refusal("target-not-canonical", "utf-8", "The path's percent codes are not UTF-8.") from None
+        if _ENCODED.search(deeper):
+            raise Refusal("target-not-canonical", "encoded", "The path, decoded again, holds an encoded dot or slash.")
+        again = percent_decode(deeper)
+        if again == deeper:
+            return once.decode("utf-8")
+        deeper = again
+    raise Refusal("target-not-canonical", "encoded", f"The path is percent-encoded more than {_DECODINGS} times over.")
+
+
+def percent_decode(data: bytes) -> bytes:
+    """Every well-formed percent code decoded once (RFC 3986 section 2.1); anything else stays as it is."""
+    return _PERCENT.sub(lambda code: bytes((int(code[1], 16),)), data)

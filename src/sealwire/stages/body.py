@@ -1,0 +1,57 @@
+"""
+Body: read whole, up to the rule's cap and not a byte before the checks on the head are done; hashed while it is read.
+
+Under a signature its digests must hold before any later stage or the app sees it.
+"""
+
+from __future__ import annotations
+
+from sealwire.call import Body, Call, Proof
+from sealwire.errors import Fault, Refusal
+from sealwire.protocol.digest import Expected, expect
+
+
+class ReadBody:
+    """Reads the body. Refuses: body-too-large, digest-mismatch, components-insufficient, header-malformed."""
+
+    async def __call__(self, call: Call) -> Body:
+        signed = Proof in call.held
+        fields = call.request.fields
+        expected: Expected | None = None
+        if signed and call.request.has_content():
+            expected = expect(fields[b"content-digest"])
+        content = await _read(call, expected)
+        _judge_length(content, fields.get(b"content-length"))
+        if signed and content and expected is None:
+            # The head announced no body, so none was signed; some servers hand one on all the same.
+            raise Refusal("components-insufficient", "body-not-covered", failed="components")
+        if expected is not None:
+            expected.judge()
+        return Body(content)
+
+
+async def _read(call: Call, expected: Expected | None) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        chunk, more = await call.receive()
+        size += len(chunk)
+        if size > call.rule.max_body_bytes:
+            raise Refusal("body-too-large", "read", f"This route takes at most {call.rule.max_body_bytes} bytes.")
+        if chunk:
+            chunks.append(chunk)
+            if expected is not None:
+                expected.update(chunk)
+    return b"".join(chunks)
+
+
+def _judge_length(content: bytes, declared: bytes | None) -> None:
+    if declared is None or len(content) == int(declared):
+        return
+    if len(content) < int(declared):
+        # A client that goes away ends the call; a body that is simply not there was read by a middleware before us.
+        raise Fault(
+            "internal", "body-taken", "A middleware before the guard read the body; the guard must be outermost."
+        )
+    raise Refusal("header-malformed", "length-differs", "The body is longer than Content-Length says.")

@@ -1,0 +1,22 @@
+"""Harden: the fields every reply goes out with, whatever the app said."""
+
+from __future__ import annotations
+
+from sealwire.call import Call
+from sealwire.protocol.message import Reply
+
+_OURS = frozenset((b"cache-control", b"x-content-type-options", b"x-request-id", b"server", b"connection", b"signature",
+                   b"signature-input", b"content-digest", b"transfer-encoding", b"content-length", b"sealwire-stream"))  # fmt: skip
+
+
+class Harden:
+    """Nothing is cached or sniffed, and framing, signatures and the request's id are ours alone to say."""
+
+    async def __call__(self, call: Call, reply: Reply) -> Reply:
+        headers = tuple((name.lower(), value) for name, value in reply.headers if name.lower() not in _OURS)
+        fixed = (
+            (b"cache-control", b"no-store, no-transform"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"x-request-id", call.request_id.encode("ascii")),
+        )
+        return Reply(reply.status, headers + fixed, reply.body)

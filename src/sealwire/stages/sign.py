@@ -1,0 +1,26 @@
+"""Sign: a reply bound to the request it answers, by the server's key: a receipt that a third party can check."""
+
+from __future__ import annotations
+
+from sealwire.call import Call, Possession, Proof
+from sealwire.ports import Keyring
+from sealwire.protocol.message import Reply
+from sealwire.protocol.reply import attach, reply_base
+
+
+class Sign:
+    """Signs the reply as docs/protocol.md, "Replies", says. Faults: custody-unavailable; then nothing of the reply goes out."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    async def __call__(self, call: Call, reply: Reply) -> Reply:
+        claims = []
+        if Possession in call.held:
+            claims.append(call.get(Possession).claim)
+        if Proof in call.held:
+            claims.append(call.get(Proof).claim)
+        base = reply_base(
+            reply, call.request, claims, int(call.now), self._keyring.verifier.keyid, stream=call.rule.stream
+        )
+        return attach(reply, base, await self._keyring.sign(base.base))

@@ -1,0 +1,32 @@
+"""Validate: the content has one reading, and the app gets exactly the bytes that were judged."""
+
+from __future__ import annotations
+
+from sealwire.call import Body, Call, Valid
+from sealwire.errors import Refusal
+from sealwire.protocol import strictjson
+
+
+class Validate:
+    """The strict JSON gate. Refuses: request-invalid, media-type for a body without a type."""
+
+    async def __call__(self, call: Call) -> Valid:
+        content = call.get(Body).content
+        content_type = call.request.fields.get(b"content-type")
+        if not content and (content_type is None or not call.request.has_content()):
+            return Valid()
+        if content_type is None:
+            raise Refusal("media-type", "absent", "A body needs a Content-Type.")
+        if _is_json(content_type):
+            try:
+                strictjson.read(content)
+            except strictjson.NotStrict as why:
+                failed = "policy" if call.rule.profile == "signed" else ""
+                errors = [{"pointer": "", "detail": str(why)}]
+                raise Refusal("request-invalid", "json", failed=failed, members={"errors": errors}) from None
+        return Valid()
+
+
+def _is_json(content_type: bytes) -> bool:
+    kind = content_type.partition(b";")[0].strip().lower()
+    return kind == b"application/json" or kind.endswith(b"+json")

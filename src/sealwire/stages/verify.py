@@ -1,0 +1,73 @@
+"""
+Verify: a signature over this very message, by an active key, within its window.
+
+What is accepted of RFC 9421 is `protocol/profile.py`; this stage adds the key, its algorithm, the time and the check. What
+a stranger learns about keys is the same answer for unknown, expired and revoked ones.
+"""
+
+from __future__ import annotations
+
+from sealwire.call import Call, Proof, usable
+from sealwire.errors import Problem, Refusal
+from sealwire.ports import BucketStore, Charge, Directory, Entropy, NonceStore
+from sealwire.protocol import profile, servernonce
+from sealwire.protocol.jwk import KEYID
+from sealwire.protocol.ratelimit import Limit
+from sealwire.protocol.signature import check
+from sealwire.protocol.window import SKEW_SECONDS, Window, accept_signature, clock, judge
+
+_FINGERPRINTS = Limit(30, 60, "address")
+
+
+class Verify:
+    """Verifies the signature with tag `sealwire`. Refuses with every judgement from parse to signature."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        nonces: NonceStore,
+        buckets: BucketStore,
+        entropy: Entropy,
+        *,
+        line_fingerprints: bool,
+    ) -> None:
+        self._directory = directory
+        self._nonces = nonces
+        self._buckets = buckets
+        self._entropy = entropy
+        self._plans = profile.Plans()
+        self._line_fingerprints = line_fingerprints
+
+    async def __call__(self, call: Call) -> Proof:
+        claim = None
+        try:
+            claim = profile.claim(call.request, profile.TAG, self._plans)
+            base = profile.build_base(claim, call.request)
+            found = await self._directory.key(claim.keyid) if KEYID.fullmatch(claim.keyid) else None
+            key = usable(found, call.now)
+            if claim.algorithm is not None and claim.algorithm != key.verifier.algorithm:
+                raise Refusal("algorithm-not-allowed", "other-than-key", failed="algorithm")
+            issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid)
+            window = Window.of(claim, issued, call.rule.max_age_seconds)
+            old = key.enrolled_at < self._nonces.epoch and claim.created < self._nonces.epoch + SKEW_SECONDS
+            judge(window, call.now, restarted=old and issued is None, demand_server_nonce=call.rule.fresh)
+            check(key.verifier, base, claim.signature)
+        except Problem as problem:
+            await self._help(problem, call, claim)
+            raise
+        self._plans.keep(claim)
+        return Proof(claim, key, window.last_valid, window.remember_seconds)
+
+    async def _help(self, problem: Problem, call: Call, claim: profile.Claim | None) -> None:
+        """What lets the caller mend it: what to sign, a nonce that serves at once, the line that differs."""
+        if problem.status == 401:
+            nonce = ""
+            if claim is not None and problem.slug == "clock-skew":
+                random = self._entropy(servernonce.RANDOM_BYTES)
+                nonce = servernonce.issue(self._nonces.secret, int(call.now * 1000), random, claim.keyid)
+                problem.members["clock"] = clock(claim, call.now, call.rule.max_age_seconds)
+            problem.fields += (accept_signature(call.request, nonce),)
+        if problem.slug == "signature-mismatch" and claim is not None and self._line_fingerprints:
+            spent = await self._buckets.charge((Charge(_FINGERPRINTS, f"fingerprints {call.address}"),))
+            if spent[0].fits:
+                problem.members["base_lines"] = profile.fingerprints(claim, profile.build_base(claim, call.request))

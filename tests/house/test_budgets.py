@@ -1,0 +1,50 @@
+"""How large a file may grow, how deep a folder may lie, and what nothing is called."""
+
+from pathlib import Path
+
+from tests.house.tree import SRC, name, source_files
+
+AIM, STOP, STAGE = 200, 400, 80
+
+# Files past the aim, each with the reason why it is one idea nevertheless. Nothing is allowed past STOP.
+LARGE: dict[str, str] = {
+    "src/sealwire/errors.py": "one table: whoever reads a code finds its meaning and its remedy beside it",
+    "src/sealwire/protocol/fields.py": "one grammar, read and written side by side",
+    "src/sealwire/protocol/jwk.py": "one table of key kinds, with what may be enrolled and which algorithm it fixes",
+    "src/sealwire/protocol/message.py": "the one reading of a target, which a second file would make two",
+    "src/sealwire/protocol/profile.py": "the quick and the general reading of one form, which must agree",
+    "src/sealwire/protocol/signature.py": "one RFC, its derived components and parameters in its own order",
+}
+
+# Names that say nothing about what is inside.
+EMPTY_NAMES = {"common", "helper", "helpers", "manager", "managers", "service", "services", "util", "utils"}
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_no_file_is_past_the_stop() -> None:
+    assert {name(p): lines(p) for p in source_files() if lines(p) > STOP} == {}
+
+
+def test_a_file_past_the_aim_has_its_reason() -> None:
+    past = {name(p) for p in source_files() if lines(p) > AIM}
+    assert past - set(LARGE) == set(), f"split it, or give its reason in LARGE (aim {AIM} lines)"
+    assert set(LARGE) - past == set(), "these are small again: take them out of LARGE"
+    assert all(reason.strip() for reason in LARGE.values())
+
+
+def test_a_stage_fits_on_a_page() -> None:
+    assert {name(p): lines(p) for p in source_files() if p.parent == SRC / "stages" and lines(p) > STAGE} == {}
+
+
+def test_no_name_is_empty() -> None:
+    parts = {
+        name(p): {part.removesuffix(".py").strip("_") for part in p.relative_to(SRC).parts} for p in source_files()
+    }
+    assert [path for path, words in parts.items() if words & EMPTY_NAMES] == []
+
+
+def test_folders_are_two_deep_at_most() -> None:
+    assert [name(p) for p in source_files() if len(p.relative_to(SRC).parent.parts) > 2] == []

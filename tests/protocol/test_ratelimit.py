@@ -1,0 +1,108 @@
+"""Rate limits: their form, their arithmetic, their fields."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealwire.protocol.fields import Item, parse_list
+from sealwire.protocol.ratelimit import KINDS, Limit, Spent, charge, fields, parse_limit
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("60/min per key", (60, 60, "key")),
+        ("1/s per address", (1, 1, "address")),
+        (" 5/second per client ", (5, 1, "client")),
+        ("10/minute per user", (10, 60, "user")),
+        ("999999999/hour", (999_999_999, 3600, "key")),
+        ("3/day", (3, 86400, "key")),
+    ],
+)
+def test_form(text: str, limit: tuple[int, int, str]) -> None:
+    """N/period per kind; a key, where no kind is said."""
+    assert parse_limit(text) == limit
+    assert limit[2] in KINDS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0/min",
+        "-1/min",
+        "1/week",
+        "1 / min",
+        "1/min per",
+        "1/min per planet",
+        "1.5/min",
+        "9999999999/s",
+        "1/min x",
+        "٣/s",
+    ],
+)
+def test_other_forms(text: str) -> None:
+    """Anything else is refused, and the message shows the form."""
+    with pytest.raises(ValueError, match="60/min per key"):
+        parse_limit(text)
+
+
+def test_a_burst_and_then_one_by_one() -> None:
+    """A burst of N fits, the next waits a period ÷ N, and a refused call costs nothing."""
+    limit, arrival = Limit(3, 60, "key"), 0.0
+    for remaining in (2, 1, 0):
+        arrival, spent = charge(limit, arrival, 1000.0)
+        assert spent == Spent(limit, fits=True, remaining=remaining, wait_seconds=0.0)
+    for now, wait in ((1000.0, 20.0), (1010.0, 10.0), (1019.0, 1.0)):
+        kept, spent = charge(limit, arrival, now)
+        assert kept == arrival
+        assert (spent.fits, spent.remaining) == (False, 0)
+        assert math.isclose(spent.wait_seconds, wait)
+    arrival, spent = charge(limit, arrival, 1020.0)
+    assert (spent.fits, spent.remaining) == (True, 0)
+    _, spent = charge(limit, arrival, 5000.0)
+    assert (spent.fits, spent.remaining) == (True, 2)
+
+
+@given(st.integers(1, 50), st.sampled_from([1, 60, 3600]), st.lists(st.floats(0, 100), max_size=60))
+def test_never_more_than_the_limit(quota: int, period: int, gaps: list[float]) -> None:
+    """In no stretch of time do more calls fit than a burst and what has trickled in since."""
+    limit, arrival, now = Limit(quota, period, "key"), 0.0, 1e6
+    fitted: list[float] = []
+    for gap in gaps:
+        now += gap * period / 100
+        arrival, spent = charge(limit, arrival, now)
+        if spent.fits:
+            fitted.append(now)
+        else:
+            assert spent.wait_seconds > 0
+            assert charge(limit, arrival, now + spent.wait_seconds + 1e-6)[1].fits
+    for i, start in enumerate(fitted):
+        for j in range(i, len(fitted)):
+            assert j - i + 1 <= quota + (fitted[j] - start) * quota / period + 1e-6
+
+
+@pytest.mark.parametrize("quota", [1, 3, 7, 60, 6000])
+def test_the_whole_burst_fits(quota: int) -> None:
+    """Floating point costs no call of a burst, and gives none away."""
+    limit, arrival = Limit(quota, 60, "key"), 0.0
+    for remaining in range(quota - 1, -1, -1):
+        arrival, spent = charge(limit, arrival, 1_790_000_000.123)
+        assert (spent.fits, spent.remaining) == (True, remaining)
+    assert not charge(limit, arrival, 1_790_000_000.123)[1].fits
+
+
+def test_fields() -> None:
+    """RateLimit-Policy and RateLimit, and Retry-After in whole seconds only where a charge did not fit."""
+    key, address = Limit(60, 60, "key"), Limit(5, 1, "address")
+    good = Spent(key, fits=True, remaining=7, wait_seconds=0.0)
+    bad = Spent(address, fits=False, remaining=0, wait_seconds=0.2)
+    assert dict(fields((good,))) == {b"ratelimit-policy": b'"key-60";q=60;w=60', b"ratelimit": b'"key-60";r=7;t=0'}
+    made = dict(fields((good, bad, bad._replace(wait_seconds=2.1))))
+    assert made[b"retry-after"] == b"3"
+    assert dict(fields((good, bad)))[b"retry-after"] == b"1"
+    members = parse_list(made[b"ratelimit-policy"])
+    assert members[:2] == (Item("key-60", {"q": 60, "w": 60}), Item("address-1", {"q": 5, "w": 1}))
+    assert parse_list(made[b"ratelimit"])[1] == Item("address-1", {"r": 0, "t": 1})

@@ -54,7 +54,6 @@ class Arrival(NamedTuple):
     method: str
     target: bytes
     headers: list[tuple[bytes, bytes]]
-    scheme: str
     address: str
     receive: Receive
 
@@ -167,7 +166,7 @@ class Guard:
             target.decoded,
             headers,
             fields,
-            arrival.scheme,
+            self.settings.origin.partition(":")[0],
         )
         view = MappingProxyType(held)
         return Call(request, rule, trace.at, trace.request_id, arrival.address, arrival.receive, view)
@@ -247,6 +246,7 @@ class Guard:
 
         caller = call.get(Caller) if Caller in held and trace.decision == "entered" else None
         endpoint = self._endpoints.get(call.rule.template)
+        reply: Reply | None
         try:
             if endpoint is not None:
                 reply = await endpoint(call)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
 from sealwire.call import KeyRecord, Outcome
+from sealwire.errors import Refusal
 from sealwire.protocol.jwk import Verifier
 from sealwire.protocol.ratelimit import Limit, Spent
 
@@ -235,3 +236,9 @@ class Observer(Protocol):
 
     def heard(self, outcome: Outcome) -> None:
         """One call is over."""
+
+
+def key_taken() -> Refusal:
+    """What a Directory raises for a key that was enrolled before: a thumbprint belongs to one client, for ever."""
+    errors = [{"pointer": "/key", "detail": "This key was enrolled before."}]
+    return Refusal("request-invalid", "enrolment", failed="policy", members={"errors": errors})

@@ -63,17 +63,17 @@ class SqliteLedger:
     async def finish(self, scope: str, key: bytes, wrapped: bytes) -> None:
         """As the port says."""
         sql = "UPDATE idempotency SET reply = ? WHERE scope = ? AND key = ? AND reply IS NULL"
-        await self._file.write(lambda connection: connection.execute(sql, (wrapped, scope, key)) and None, _FAULT)
+        await self._file.write(lambda connection: connection.execute(sql, (wrapped, scope, key)).rowcount, _FAULT)
 
     async def release(self, scope: str, key: bytes) -> None:
         """As the port says."""
         sql = "DELETE FROM idempotency WHERE scope = ? AND key = ? AND reply IS NULL"
-        await self._file.write(lambda connection: connection.execute(sql, (scope, key)) and None, _FAULT)
+        await self._file.write(lambda connection: connection.execute(sql, (scope, key)).rowcount, _FAULT)
 
     async def tally(self, rows: tuple[tuple[str, int, str, int], ...]) -> None:
         """As the port says."""
         sql = "INSERT INTO refusals (address, minute, slug, calls) VALUES (?, ?, ?, ?)"
-        await self._file.write(lambda connection: connection.executemany(sql, rows) and None, _FAULT)
+        await self._file.write(lambda connection: connection.executemany(sql, rows).rowcount, _FAULT)
 
     def _purge(self, connection: sqlite3.Connection, now: float) -> None:
         """Takes out what has run out, so many rows at the most, so that no call pays for the history."""

@@ -1,0 +1,196 @@
+"""
+The guard around any ASGI application (ASGI 3.0, HTTP).
+
+Owns: what the app sees of a call (the allow-listed fields, the path decoded once, the body that was judged, once) and what
+of the app's messages becomes the reply. The exact request target comes from our own runner in a scope extension, since
+common parsers drop parts of it; another server must be named as one that refuses absolute forms and fragments.
+Refuses to know: rules and checks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, NamedTuple
+
+from sealwire.call import Caller, ClientGone, Rule
+from sealwire.errors import Fault
+from sealwire.guard import Arrival, Begin, Entry, Guard
+from sealwire.protocol.message import Headers, Reply, Request
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Where our runner puts the request target as it was received.
+TARGET_EXTENSION = "sealwire.target"
+MAX_REPLY_BYTES = 16 * 1024 * 1024
+_ALWAYS_SEEN = frozenset(
+    b"content-type content-digest idempotency-key accept accept-language user-agent traceparent".split()
+)
+_LOG = logging.getLogger("sealwire.fronts")
+
+
+class Seen(NamedTuple):
+    """`scope["sealwire"]` as the app finds it: who calls, None where the call proved nothing, and the call's id."""
+
+    caller: Caller | None
+    request_id: str
+
+
+class GuardedApp:
+    """An ASGI app whose HTTP calls all go through a guard. A websocket is closed; lifespan passes."""
+
+    def __init__(self, app: App, guard: Guard, *, front_end: str = "") -> None:
+        self._app = app
+        self._guard = guard
+        self._front_end = front_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def read() -> tuple[bytes, bool]:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            return message.get("body", b""), message.get("more_body", False)
+
+        async def enter(entry: Entry, begin: Begin) -> Reply | None:
+            return await self._enter(scope, entry, begin, receive, send)
+
+        client = scope.get("client")
+        target = self._target(scope)
+        arrival = Arrival(scope["method"], target, list(scope["headers"]), client[0] if client else "", read)
+        try:
+            reply = await self._guard.handle(arrival, enter)
+        except ClientGone:
+            return
+        if reply is not None:
+            await _send_reply(send, reply)
+
+    def _target(self, scope: Scope) -> bytes:
+        """The request target; empty, which is refused, where it can't be known or a middleware has changed it."""
+        extension = scope.get("extensions", {}).get(TARGET_EXTENSION)
+        raw = scope.get("raw_path") or b""
+        query = scope.get("query_string", b"")
+        joined: bytes = raw + (b"?" + query if query else b"")
+        if extension is None:
+            if not self._front_end:
+                _LOG.error("misuse: the server does not hand on the exact target; name the front end that judges it")
+                return _UNKNOWN
+            return joined
+        exact: bytes = extension["target"]
+        root = scope.get("root_path", "").encode("utf-8")
+        if exact.partition(b"?")[0] not in (raw, raw.removeprefix(root)) or not _same_path(scope, raw):
+            _LOG.error("misuse: a middleware before the guard changed the path; the guard must be outermost")
+            return _UNKNOWN
+        return exact
+
+    async def _enter(
+        self, scope: Scope, entry: Entry, begin: Begin, receive: Receive, send: Send
+    ) -> Reply | None:
+        answer = _Answer(entry, begin, send)
+        await self._app(_inner_scope(scope, entry), _once(entry.body, receive), answer.send)
+        return answer.reply()
+
+
+_UNKNOWN = b""
+
+
+def _same_path(scope: Scope, raw: bytes) -> bool:
+    from urllib.parse import unquote_to_bytes  # noqa: PLC0415
+
+    return bool(unquote_to_bytes(raw).decode("utf-8", "replace") == scope["path"])
+
+
+def _inner_scope(scope: Scope, entry: Entry) -> Scope:
+    """The scope as the app sees it: nothing of the caller's head but what the rule lists."""
+    extensions = {name: value for name, value in scope.get("extensions", {}).items() if name == "tls"}
+    return {
+        **scope,
+        "headers": seen_headers(entry.request, entry.rule, len(entry.body)),
+        "extensions": extensions,
+        "sealwire": Seen(entry.caller, entry.request_id),
+    }
+
+
+def seen_headers(request: Request, rule: Rule, length: int) -> list[tuple[bytes, bytes]]:
+    """The allow-listed fields, with Host and Content-Length as they were proven: our words, not the caller's."""
+    allowed = _ALWAYS_SEEN | rule.headers
+    hop = {name.strip().lower() for name in request.fields.get(b"connection", b"").split(b",")}
+    headers = [(b"host", request.authority.encode("ascii"))]
+    headers += [(name, value) for name, value in request.headers if name in allowed and name not in hop]
+    if length or b"content-length" in request.fields:
+        headers.append((b"content-length", b"%d" % length))
+    return headers
+
+
+def _once(body: bytes, receive: Receive) -> Receive:
+    """The judged body exactly once, then whatever the server says next: a disconnect."""
+    given = False
+
+    async def once() -> Message:
+        nonlocal given
+        if not given:
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        while (message := await receive())["type"] != "http.disconnect":
+            pass
+        return message
+
+    return once
+
+
+class _Answer:
+    """What the app sends, gathered until it is whole; for a streaming rule passed on behind a signed head."""
+
+    def __init__(self, entry: Entry, begin: Begin, send: Send) -> None:
+        self._entry = entry
+        self._begin = begin
+        self._send = send
+        self._status = 0
+        self._headers: Headers = ()
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._whole = False
+
+    async def send(self, message: Message) -> None:
+        """The app's `send`."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            self._headers = tuple((bytes(name), bytes(value)) for name, value in message.get("headers", ()))
+            if self._entry.rule.stream:
+                head = await self._begin(self._status, self._headers)
+                await self._send({"type": "http.response.start", "status": head.status, "headers": list(head.headers)})
+        elif message["type"] == "http.response.body":
+            self._whole = not message.get("more_body", False)
+            if self._entry.rule.stream:
+                await self._send(message)
+                return
+            chunk = message.get("body", b"")
+            self._size += len(chunk)
+            if self._size > MAX_REPLY_BYTES:
+                raise Fault("internal", "reply-too-large", "The reply is larger than this server signs.")
+            self._chunks.append(chunk)
+
+    def reply(self) -> Reply | None:
+        """The whole reply, None if it was streamed. Raises: Fault if the app ended without one."""
+        if not self._status or not self._whole:
+            raise Fault("internal", "reply")
+        return None if self._entry.rule.stream else Reply(self._status, self._headers, b"".join(self._chunks))
+
+
+async def _send_reply(send: Send, reply: Reply) -> None:
+    headers = list(reply.headers)
+    if reply.status not in (204, 304):
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

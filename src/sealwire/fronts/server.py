@@ -1,0 +1,101 @@
+"""
+Our runner: uvicorn with TLS 1.3 only, the exact request target, dropped trailers and a limited head.
+
+Owns: what the HTTP parser lets through to the guard. The parser's own refusals are a bare 400.
+Refuses to know: what is behind the app it runs.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from sealwire.fronts.asgi import TARGET_EXTENSION
+from sealwire.protocol.message import HEAD_BYTES
+
+_LINE = len(b"METHOD  HTTP/1.1\r\n")
+
+
+class ExactProtocol(HttpToolsProtocol):
+    """
+    uvicorn's protocol, stricter: the target is handed on as received, fields behind the head (trailers) reach nothing, a head
+    over 32 KiB ends the connection before it is kept.
+    """
+
+    _head_bytes = 0
+    _in_head = True
+
+    def on_message_begin(self) -> None:
+        """A new message: nothing of its head has come yet."""
+        super().on_message_begin()
+        self._head_bytes = _LINE
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        """More of the request target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field of the head; a trailer, which comes when the head is over, is dropped."""
+        if self._in_head:
+            self._count(len(name) + len(value) + 4)
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: the target goes into the scope as it came."""
+        self._in_head = False
+        extensions: dict[str, Any] = self.scope.setdefault("extensions", {})  # type: ignore[assignment]
+        extensions[TARGET_EXTENSION] = {"target": self.url}
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer; a head without an end is cut at its limit, however it is spread over reads."""
+        try:
+            super().data_received(data)
+        except httptools.HttpParserCallbackError:
+            self._refuse()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > HEAD_BYTES + _LINE:
+            raise ValueError("the head is over its limit")
+
+    def _refuse(self) -> None:
+        if not self.transport.is_closing():
+            self.send_400_response("Invalid HTTP request received.")
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.3 and nothing older (RFC 8446); no tickets, since a resumed session would outlive a change of trust."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def server(app: Any, *, host: str, port: int, context: ssl.SSLContext | None) -> uvicorn.Server:
+    """A server for `app`, not started. Plain HTTP without a context; the configuration has allowed that or not."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=ExactProtocol,
+        ws="none",
+        lifespan="auto",
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        ssl_context_factory=None if context is None else lambda _config, _default: context,
+        timeout_keep_alive=30,
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,1 @@
+"""Where private keys live, by URI: one home a file."""

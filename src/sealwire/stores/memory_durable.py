@@ -1,0 +1,165 @@
+"""
+Ledger and directory in this process, for tests and trials: the durable ports without durability.
+
+Keeps: everything until the process ends.
+"""
+
+from __future__ import annotations
+
+from sealwire.call import KeyRecord
+from sealwire.errors import Refusal
+from sealwire.ports import (
+    IDEMPOTENCY_SECONDS,
+    REPEAT_SECONDS,
+    Clock,
+    Decision,
+    DurableNonce,
+    Enrolled,
+    IdempotencyClaim,
+    IdempotencyEntry,
+    Invitation,
+    Recorded,
+    key_taken,
+)
+from sealwire.protocol.jwk import Verifier
+from sealwire.protocol.window import SKEW_SECONDS
+
+
+class MemoryLedger:
+    """Ledger for tests: everything ends with the process. `decisions` and `tallies` can be looked at."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._nonces: dict[tuple[str, str], float] = {}
+        self._idempotency: dict[tuple[str, bytes], IdempotencyEntry] = {}
+        self.decisions: list[Decision] = []
+        self.tallies: list[tuple[str, int, str, int]] = []
+
+    async def record(
+        self, decision: Decision, nonce: DurableNonce | None = None, idempotency: IdempotencyClaim | None = None
+    ) -> Recorded:
+        """As the port says, but for durability."""
+        now = self._clock.now()
+        if nonce is not None:
+            if now >= nonce.last_valid + SKEW_SECONDS:
+                return "late"
+            if self._nonces.get((nonce.keyid, nonce.nonce), 0) > now:
+                return "seen"
+            self._nonces[nonce.keyid, nonce.nonce] = nonce.last_valid + nonce.remember_seconds
+        if idempotency is not None:
+            if await self.recall(idempotency.scope, idempotency.key) is not None:
+                return "taken"
+            entry = IdempotencyEntry(idempotency.fingerprint, None, now)
+            self._idempotency[idempotency.scope, idempotency.key] = entry
+        self.decisions.append(decision)
+        return "recorded"
+
+    async def recall(self, scope: str, key: bytes) -> IdempotencyEntry | None:
+        """As the port says."""
+        entry = self._idempotency.get((scope, key))
+        return None if entry is None or self._clock.now() >= entry.at + IDEMPOTENCY_SECONDS else entry
+
+    async def finish(self, scope: str, key: bytes, wrapped: bytes) -> None:
+        """As the port says, but for durability."""
+        entry = self._idempotency[scope, key]
+        self._idempotency[scope, key] = entry._replace(wrapped=wrapped)
+
+    async def release(self, scope: str, key: bytes) -> None:
+        """As the port says."""
+        self._idempotency.pop((scope, key), None)
+
+    async def tally(self, rows: tuple[tuple[str, int, str, int], ...]) -> None:
+        """As the port says."""
+        self.tallies.extend(rows)
+
+
+class MemoryDirectory:
+    """Directory for tests: everything ends with the process."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, KeyRecord] = {}
+        self._invitations: dict[str, Invitation] = {}
+        self._key_sets: list[tuple[str, int]] = []
+
+    async def key(self, keyid: str) -> KeyRecord | None:
+        """As the port says."""
+        return self._keys.get(keyid)
+
+    async def invitation(self, invitation: str) -> Invitation | None:
+        """As the port says."""
+        return self._invitations.get(invitation)
+
+    async def add_invitation(self, invitation: Invitation) -> None:
+        """As the port says."""
+        self._invitations[invitation.id] = invitation
+
+    async def invitations(self) -> list[Invitation]:
+        """As the port says."""
+        return list(self._invitations.values())
+
+    async def enrol(self, invitation: str, verifier: Verifier, client: str, name: str, now: float) -> Enrolled:
+        """As the port says."""
+        found = self._invitations.get(invitation)
+        known = self._keys.get(verifier.keyid)
+        if found is None:
+            raise Refusal("invitation-invalid", "unknown")
+        if found.used_by:
+            if found.used_by != verifier.keyid or known is None or now >= found.used_at + REPEAT_SECONDS:
+                raise Refusal("invitation-invalid", "spent")
+            return _enrolled(known)
+        if now >= found.expires_at:
+            raise Refusal("invitation-invalid", "expired")
+        if known is not None:
+            raise key_taken()
+        record = KeyRecord(
+            verifier.keyid, found.client or client, found.name, name, found.user, found.scopes, found.addresses,
+            verifier, "active", now, None,
+        )  # fmt: skip
+        self._keys[verifier.keyid] = record
+        self._invitations[invitation] = found._replace(used_by=verifier.keyid, used_at=now)
+        return _enrolled(record)
+
+    async def rotate(self, old: str, verifier: Verifier, name: str, now: float, overlap_seconds: int) -> Enrolled:
+        """As the port says."""
+        known, before = self._keys.get(verifier.keyid), self._keys.get(old)
+        if known is not None:
+            if known.follows != old or now >= known.enrolled_at + REPEAT_SECONDS:
+                raise key_taken()
+            return _enrolled(known)
+        if before is None or before.state != "active":
+            raise Refusal("approval-required", "more-keys", failed="policy")
+        record = before._replace(
+            keyid=verifier.keyid, name=name, verifier=verifier, enrolled_at=now, expires_at=None, follows=old
+        )
+        self._keys[old] = before._replace(state="retiring", expires_at=now + overlap_seconds)
+        self._keys[verifier.keyid] = record
+        return _enrolled(record)
+
+    async def revoke(self, keyid: str, now: float) -> bool:
+        """As the port says."""
+        record = self._keys.get(keyid)
+        if record is not None:
+            self._keys[keyid] = record._replace(state="revoked")
+        return record is not None
+
+    async def revoke_client(self, client: str, now: float) -> int:
+        """As the port says."""
+        ending = [key for key in self._keys.values() if key.client == client and key.state != "revoked"]
+        for key in ending:
+            await self.revoke(key.keyid, now)
+        return len(ending)
+
+    async def keys(self, client: str | None = None) -> list[KeyRecord]:
+        """As the port says."""
+        return [key for key in self._keys.values() if client is None or key.client == client]
+
+    async def key_set_version(self, thumbprints: str, now: float) -> tuple[int, int]:
+        """As the port says."""
+        if not self._key_sets or self._key_sets[-1][0] != thumbprints:
+            self._key_sets.append((thumbprints, int(now)))
+        return len(self._key_sets), self._key_sets[-1][1]
+
+
+def _enrolled(record: KeyRecord) -> Enrolled:
+    return Enrolled(record.client, record.keyid, record.state, record.expires_at)
+

@@ -1,0 +1,189 @@
+"""
+Clients, keys and invitations in the durable SQLite file.
+
+Keeps: public keys, names, scopes, and the HMAC keys of invitations wrapped by the key home. A read sees every write that has
+returned, in every process, so a revoked key is dead at the next call.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from sealwire.call import KeyRecord
+from sealwire.errors import Refusal
+from sealwire.ports import REPEAT_SECONDS, Enrolled, Invitation, key_taken
+from sealwire.protocol.jwk import Verifier, load_verifier
+from sealwire.stores.sqlite_file import SqliteFile
+
+_FAULT = ("store-unavailable", "directory")
+_MAX_LOADED = 10_000
+_KEY = (
+    "SELECT k.keyid, k.client, c.name, k.name, c.user, c.scopes, c.addresses, k.jwk, k.state, k.enrolled, k.expires,"
+    " k.follows FROM keys k JOIN clients c ON c.id = k.client"
+)
+_INVITATION = (
+    "SELECT id, name, client, user, scopes, addresses, wrapped, expires, used_by, used_at FROM invitations"
+)
+
+
+class SqliteDirectory:
+    """Directory on a SqliteFile. Loaded key objects are held by thumbprint, which never changes meaning; at most 10,000."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._loaded: dict[str, Verifier] = {}
+
+    async def key(self, keyid: str) -> KeyRecord | None:
+        """As the port says."""
+        rows = self._file.read(_KEY + " WHERE k.keyid = ?", keyid)
+        return self._record(rows[0]) if rows else None
+
+    async def keys(self, client: str | None = None) -> list[KeyRecord]:
+        """As the port says."""
+        if client is None:
+            rows = self._file.read(_KEY + " ORDER BY k.enrolled")
+        else:
+            rows = self._file.read(_KEY + " WHERE k.client = ? ORDER BY k.enrolled", client)
+        return [self._record(row) for row in rows]
+
+    async def invitation(self, invitation: str) -> Invitation | None:
+        """As the port says."""
+        rows = self._file.read(_INVITATION + " WHERE id = ?", invitation)
+        return _invitation(rows[0]) if rows else None
+
+    async def invitations(self) -> list[Invitation]:
+        """As the port says."""
+        return [_invitation(row) for row in self._file.read(_INVITATION + " ORDER BY expires")]
+
+    async def add_invitation(self, invitation: Invitation) -> None:
+        """As the port says."""
+        i = invitation
+        values = (i.id, i.name, i.client, i.user, _listed(i.scopes), _listed(i.addresses), i.wrapped, i.expires_at)
+        sql = (
+            "INSERT INTO invitations (id, name, client, user, scopes, addresses, wrapped, expires)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        )
+        await self._file.write(lambda connection: connection.execute(sql, values).rowcount, _FAULT)
+
+    async def enrol(self, invitation: str, verifier: Verifier, client: str, name: str, now: float) -> Enrolled:
+        """As the port says."""
+
+        def work(connection: sqlite3.Connection) -> Enrolled:
+            row = connection.execute(_INVITATION + " WHERE id = ?", (invitation,)).fetchone()
+            if row is None:
+                raise Refusal("invitation-invalid", "unknown", failed="key")
+            found = _invitation(row)
+            known = _enrolled(connection, verifier.keyid)
+            if found.used_by:
+                if found.used_by != verifier.keyid or known is None or now >= found.used_at + REPEAT_SECONDS:
+                    raise Refusal("invitation-invalid", "spent", failed="key")
+                return known
+            if now >= found.expires_at:
+                raise Refusal("invitation-invalid", "expired", failed="key")
+            if known is not None:
+                raise key_taken()
+            owner = found.client or client
+            connection.execute(
+                "INSERT OR IGNORE INTO clients (id, name, user, scopes, addresses, created) VALUES (?, ?, ?, ?, ?, ?)",
+                (owner, found.name, found.user, _listed(found.scopes), _listed(found.addresses), now),
+            )
+            _add_key(connection, verifier, owner, name, now, "")
+            connection.execute(
+                "UPDATE invitations SET used_by = ?, used_at = ? WHERE id = ?", (verifier.keyid, now, invitation)
+            )
+            return Enrolled(owner, verifier.keyid, "active", None)
+
+        return await self._file.write(work, _FAULT)
+
+    async def rotate(self, old: str, verifier: Verifier, name: str, now: float, overlap_seconds: int) -> Enrolled:
+        """As the port says."""
+
+        def work(connection: sqlite3.Connection) -> Enrolled:
+            sql = "SELECT follows, enrolled FROM keys WHERE keyid = ?"
+            again = connection.execute(sql, (verifier.keyid,)).fetchone()
+            known = _enrolled(connection, verifier.keyid)
+            if again is not None and known is not None:
+                if again[0] != old or now >= again[1] + REPEAT_SECONDS:
+                    raise key_taken()
+                return known
+            before = connection.execute("SELECT client, state FROM keys WHERE keyid = ?", (old,)).fetchone()
+            if before is None or before[1] != "active":
+                raise Refusal("approval-required", "more-keys", failed="policy")
+            _add_key(connection, verifier, before[0], name, now, old)
+            connection.execute(
+                "UPDATE keys SET state = 'retiring', expires = ? WHERE keyid = ?", (now + overlap_seconds, old)
+            )
+            return Enrolled(before[0], verifier.keyid, "active", None)
+
+        return await self._file.write(work, _FAULT)
+
+    async def revoke(self, keyid: str, now: float) -> bool:
+        """As the port says."""
+        sql = "UPDATE keys SET state = 'revoked' WHERE keyid = ?"
+        return bool(await self._file.write(lambda connection: connection.execute(sql, (keyid,)).rowcount, _FAULT))
+
+    async def revoke_client(self, client: str, now: float) -> int:
+        """As the port says."""
+        sql = "UPDATE keys SET state = 'revoked' WHERE client = ? AND state <> 'revoked'"
+        return await self._file.write(lambda connection: connection.execute(sql, (client,)).rowcount, _FAULT)
+
+    async def key_set_version(self, thumbprints: str, now: float) -> tuple[int, int]:
+        """As the port says."""
+
+        def work(connection: sqlite3.Connection) -> tuple[int, int]:
+            sql = "SELECT version, thumbprints, issued FROM key_sets ORDER BY version DESC LIMIT 1"
+            last = connection.execute(sql).fetchone()
+            if last is not None and last[1] == thumbprints:
+                return int(last[0]), int(last[2])
+            version = 1 if last is None else int(last[0]) + 1
+            connection.execute("INSERT INTO key_sets VALUES (?, ?, ?)", (version, thumbprints, int(now)))
+            return version, int(now)
+
+        return await self._file.write(work, _FAULT)
+
+    def _record(self, row: tuple[Any, ...]) -> KeyRecord:
+        keyid, client, client_name, name, user, scopes, addresses, jwk, state, enrolled, expires, follows = row
+        verifier = self._loaded.get(keyid)
+        if verifier is None:
+            verifier = load_verifier(json.loads(jwk))
+            if len(self._loaded) < _MAX_LOADED:
+                self._loaded[keyid] = verifier
+        return KeyRecord(
+            keyid,
+            client,
+            client_name,
+            name,
+            user,
+            frozenset(scopes.split()),
+            tuple(addresses.split()),
+            verifier,
+            state,
+            enrolled,
+            expires,
+            follows,
+        )
+
+
+def _listed(words: frozenset[str] | tuple[str, ...]) -> str:
+    return " ".join(sorted(words))
+
+
+def _invitation(row: tuple[Any, ...]) -> Invitation:
+    key, name, client, user, scopes, addresses, *rest = row
+    return Invitation(key, name, client, user, frozenset(scopes.split()), tuple(addresses.split()), *rest)
+
+
+def _enrolled(connection: sqlite3.Connection, keyid: str) -> Enrolled | None:
+    row = connection.execute("SELECT client, keyid, state, expires FROM keys WHERE keyid = ?", (keyid,)).fetchone()
+    return Enrolled(*row) if row else None
+
+
+def _add_key(
+    connection: sqlite3.Connection, verifier: Verifier, client: str, name: str, now: float, follows: str
+) -> None:
+    connection.execute(
+        "INSERT INTO keys (keyid, client, name, jwk, state, enrolled, follows) VALUES (?, ?, ?, ?, 'active', ?, ?)",
+        (verifier.keyid, client, name, json.dumps(verifier.jwk), now, follows),
+    )

@@ -1,0 +1,127 @@
+"""
+The fast store of several workers on one machine: an SQLite file on tmpfs, `synchronous = OFF`, made afresh at each start.
+
+Keeps: nonces as 16-byte digests and buckets, until they run out; the nonce key of this start. Nothing here outlives the
+start, and nothing of an earlier one is read: the parent makes the file, its workers open it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from pathlib import Path
+
+from sealwire.errors import Fault, Misuse
+from sealwire.ports import Charge, Claimed, Clock, Entropy
+from sealwire.protocol.ratelimit import Spent, charge
+from sealwire.protocol.window import SKEW_SECONDS
+
+LIVE_NONCES = 100_000
+_BUSY_SECONDS = 1.0
+_SWEEP = 8
+_SCHEMA = (
+    "CREATE TABLE start (epoch REAL NOT NULL, secret BLOB NOT NULL)",
+    "CREATE TABLE nonces (digest BLOB PRIMARY KEY, until REAL NOT NULL, keyid TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX nonces_until ON nonces (until)",
+    "CREATE TABLE live (keyid TEXT PRIMARY KEY, nonces INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE buckets (name TEXT PRIMARY KEY, arrival REAL NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX buckets_arrival ON buckets (arrival)",
+)
+
+
+def make(path: Path, clock: Clock, entropy: Entropy) -> None:
+    """Makes the file of a new start. Raises: Misuse if one is there or it cannot be made."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError as why:
+        raise Misuse(f'store.fast: "{path}" cannot be made: {why.strerror}') from None
+    connection = _connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.execute("INSERT INTO start VALUES (?, ?)", (clock.now(), entropy(32)))
+    connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
+
+
+class SqliteFast:
+    """NonceStore and BucketStore for all workers of one start; each operation is one immediate transaction."""
+
+    def __init__(self, path: Path, clock: Clock, live_nonces: int = LIVE_NONCES) -> None:
+        try:
+            self._connection = _connect(path)
+            self.epoch, self.secret = self._connection.execute("SELECT epoch, secret FROM start").fetchone()
+        except (sqlite3.Error, TypeError):
+            raise Misuse(f'store.fast: "{path}" is not the fast store of this start') from None
+        self._clock = clock
+        self._live_nonces = live_nonces
+
+    async def claim(self, keyid: str, nonce: str, last_valid: float, remember_seconds: int) -> Claimed:
+        """As the port says."""
+        digest = hashlib.sha256(f"{keyid} {nonce}".encode()).digest()[:16]
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                outcome = self._claim(digest, keyid, last_valid, last_valid + remember_seconds)
+            finally:
+                self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            raise Fault("store-unavailable", "nonces") from None
+        return outcome
+
+    def _claim(self, digest: bytes, keyid: str, last_valid: float, until: float) -> Claimed:
+        now = self._clock.now()
+        if now >= last_valid + SKEW_SECONDS:
+            return "late"
+        run = self._connection.execute
+        if run("SELECT 1 FROM nonces WHERE digest = ?", (digest,)).fetchone():
+            return "seen"
+        for old, owner in run("SELECT digest, keyid FROM nonces WHERE until < ? LIMIT ?", (now, _SWEEP)).fetchall():
+            run("DELETE FROM nonces WHERE digest = ?", (old,))
+            run("UPDATE live SET nonces = nonces - 1 WHERE keyid = ?", (owner,))
+            run("DELETE FROM live WHERE keyid = ? AND nonces <= 0", (owner,))
+        live = run("SELECT nonces FROM live WHERE keyid = ?", (keyid,)).fetchone()
+        if live is not None and live[0] >= self._live_nonces:
+            return "full"
+        run("INSERT INTO nonces VALUES (?, ?, ?)", (digest, until, keyid))
+        run("INSERT INTO live VALUES (?, 1) ON CONFLICT (keyid) DO UPDATE SET nonces = nonces + 1", (keyid,))
+        return "first"
+
+    async def charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
+        """As the port says."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                spent = self._charge(charges)
+            finally:
+                self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            raise Fault("store-unavailable", "buckets") from None
+        return spent
+
+    def _charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
+        now = self._clock.monotonic()
+        run = self._connection.execute
+        kept, spent = [], []
+        for limit, bucket in charges:
+            name = f"{bucket} {limit.quota}/{limit.period_seconds}"
+            row = run("SELECT arrival FROM buckets WHERE name = ?", (name,)).fetchone()
+            arrival, one = charge(limit, row[0] if row else 0.0, now)
+            kept.append((name, arrival))
+            spent.append(one)
+        if all(one.fits for one in spent):
+            sql = "INSERT INTO buckets VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET arrival = excluded.arrival"
+            self._connection.executemany(sql, kept)
+            # A bucket whose arrival time is past holds nothing: without it the next call finds the same burst.
+            run("DELETE FROM buckets WHERE name IN (SELECT name FROM buckets WHERE arrival < ? LIMIT ?)", (now, _SWEEP))
+        return tuple(spent)
+
+    def close(self) -> None:
+        """Closes the connection; the file goes with the parent."""
+        self._connection.close()

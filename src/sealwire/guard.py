@@ -76,7 +76,7 @@ Enter = Callable[[Entry, Begin], Awaitable[Reply | None]]
 Endpoint = Callable[[Call], Awaitable[Reply]]
 
 
-class Settings(NamedTuple):
+class Deployment(NamedTuple):
     """What the guard is told of the deployment."""
 
     origin: str
@@ -91,7 +91,7 @@ class Guard:
 
     def __init__(
         self,
-        settings: Settings,
+        deployment: Deployment,
         routes: Routes,
         pipeline: Pipeline,
         endpoints: dict[str, Endpoint],
@@ -102,7 +102,7 @@ class Guard:
         entropy: Entropy,
         observers: tuple[Observer, ...] = (),
     ) -> None:
-        self.settings = settings
+        self._deployment = deployment
         self._routes = routes
         self._pipeline = pipeline
         self._endpoints = endpoints
@@ -121,7 +121,7 @@ class Guard:
         started = self._clock.monotonic()
         now = self._clock.now()
         request_id = identifier("req", int(now * 1000), self._entropy(RANDOM_BYTES))
-        if self.settings.health and arrival.target == self.settings.health.encode("ascii"):
+        if self._deployment.health and arrival.target == self._deployment.health.encode("ascii"):
             return Reply(200, ((b"cache-control", b"no-store"),), b"")
         trace = _Trace(request_id, now, arrival.address, arrival.method)
         try:
@@ -152,21 +152,21 @@ class Guard:
 
     def _read(self, arrival: Arrival, held: dict[type, Evidence], trace: _Trace) -> Call:
         headers, fields = read_head(arrival.headers)
-        authority = read_authority(fields.get(b"host"), self.settings.authorities)
+        authority = read_authority(fields.get(b"host"), self._deployment.authorities)
         target = read_target(arrival.target)
         rule = self._routes.match(arrival.method, target)
         trace.template = rule.template
-        path = self.settings.external_prefix + target.path
+        path = self._deployment.external_prefix + target.path
         request = Request(
             arrival.method,
-            self.settings.external_prefix + arrival.target,
+            self._deployment.external_prefix + arrival.target,
             authority,
             path,
             target.query,
             target.decoded,
             headers,
             fields,
-            self.settings.origin.partition(":")[0],
+            self._deployment.origin.partition(":")[0],
         )
         view = MappingProxyType(held)
         return Call(request, rule, trace.at, trace.request_id, arrival.address, arrival.receive, view)
@@ -229,7 +229,7 @@ class Guard:
             nonce = DurableNonce(proof.keyid, proof.claim.nonce, proof.last_valid, proof.remember_seconds)
         if idempotent is not None and idempotent.key:
             claimed = IdempotencyClaim(idempotent.scope, idempotent.key, idempotent.fingerprint)
-        outcome = await self._ledger.record(trace.decided(call, self.settings.policy), nonce, claimed)
+        outcome = await self._ledger.record(trace.decided(call, self._deployment.policy), nonce, claimed)
         if outcome == "seen":
             raise Refusal("replay-detected", "durable-nonce", failed="replay")
         if outcome == "late":
@@ -290,7 +290,7 @@ class Guard:
         trace.code = problem.code
         trace.decision = "failed" if isinstance(problem, Fault) else "refused"
         idempotent = call is not None and b"idempotency-key" in call.request.fields
-        reply = Reply(*answer(problem, self.settings.origin, trace.request_id, idempotent=idempotent))
+        reply = Reply(*answer(problem, self._deployment.origin, trace.request_id, idempotent=idempotent))
         if call is None or (Body not in call.held and call.request.has_content()):
             # The rest of the body would be read and thrown away otherwise: nobody pours into a call that is over.
             reply = Reply(reply.status, (*reply.headers, (b"connection", b"close")), reply.body)
@@ -302,7 +302,7 @@ class Guard:
             hardened = await self._pipeline.replies["open"][0](call, reply)
             return _closing(hardened, reply)
         try:
-            await self._ledger.record(trace.decided(call, self.settings.policy))
+            await self._ledger.record(trace.decided(call, self._deployment.policy))
             return _closing(await self._go_out(call, reply), reply)
         except Fault as fault:
             _LOG.error("the refusal of %s could not be recorded or signed: %s", trace.request_id, fault.code)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from sealwire.call import Caller, ClientGone, Rule
 from sealwire.errors import Fault
@@ -94,9 +95,7 @@ class GuardedApp:
             return _UNKNOWN
         return exact
 
-    async def _enter(
-        self, scope: Scope, entry: Entry, begin: Begin, receive: Receive, send: Send
-    ) -> Reply | None:
+    async def _enter(self, scope: Scope, entry: Entry, begin: Begin, receive: Receive, send: Send) -> Reply | None:
         answer = _Answer(entry, begin, send)
         await self._app(_inner_scope(scope, entry), _once(entry.body, receive), answer.send)
         return answer.reply()
@@ -106,8 +105,6 @@ _UNKNOWN = b""
 
 
 def _same_path(scope: Scope, raw: bytes) -> bool:
-    from urllib.parse import unquote_to_bytes  # noqa: PLC0415
-
     return bool(unquote_to_bytes(raw).decode("utf-8", "replace") == scope["path"])
 
 

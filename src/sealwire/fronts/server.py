@@ -11,13 +11,14 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sealwire.fronts.asgi import TARGET_EXTENSION
 from sealwire.protocol.message import HEAD_BYTES
 
+# One read of the transport may bring a whole body and the start of the next head, hence more than HEAD_BYTES.
+_HELD_BYTES = HEAD_BYTES + 256 * 1024
 _LINE = len(b"METHOD  HTTP/1.1\r\n")
 
 
@@ -28,6 +29,7 @@ class ExactProtocol(HttpToolsProtocol):
     """
 
     _head_bytes = 0
+    _held_bytes = 0
     _in_head = True
 
     def on_message_begin(self) -> None:
@@ -55,20 +57,16 @@ class ExactProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the peer; a head without an end is cut at its limit, however it is spread over reads."""
-        try:
-            super().data_received(data)
-        except httptools.HttpParserCallbackError:
-            self._refuse()
+        """Bytes from the peer. A field that never ends is not reported by the parser, so what it holds is counted here."""
+        super().data_received(data)
+        self._held_bytes = self._held_bytes + len(data) if self._in_head else 0
+        if self._held_bytes > _HELD_BYTES and not self.transport.is_closing():
+            self.send_400_response("Invalid HTTP request received.")
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES + _LINE:
             raise ValueError("the head is over its limit")
-
-    def _refuse(self) -> None:
-        if not self.transport.is_closing():
-            self.send_400_response("Invalid HTTP request received.")
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:

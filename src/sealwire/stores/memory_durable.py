@@ -162,4 +162,3 @@ class MemoryDirectory:
 
 def _enrolled(record: KeyRecord) -> Enrolled:
     return Enrolled(record.client, record.keyid, record.state, record.expires_at)
-

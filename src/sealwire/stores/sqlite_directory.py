@@ -23,9 +23,7 @@ _KEY = (
     "SELECT k.keyid, k.client, c.name, k.name, c.user, c.scopes, c.addresses, k.jwk, k.state, k.enrolled, k.expires,"
     " k.follows FROM keys k JOIN clients c ON c.id = k.client"
 )
-_INVITATION = (
-    "SELECT id, name, client, user, scopes, addresses, wrapped, expires, used_by, used_at FROM invitations"
-)
+_INVITATION = "SELECT id, name, client, user, scopes, addresses, wrapped, expires, used_by, used_at FROM invitations"
 
 
 class SqliteDirectory:

@@ -1,0 +1,96 @@
+"""
+Every administrative act as a Python method; the command line only words them.
+
+Owns: invitations, and what an operator may do to clients and keys. Refuses to know: terminals, HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sealwire.build import Ports, open_ports
+from sealwire.call import KeyRecord
+from sealwire.config import Settings, load
+from sealwire.errors import Misuse
+from sealwire.ports import Invitation
+from sealwire.protocol.jwk import b64url
+
+T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_ID_BYTES, _SECRET_BYTES = 12, 32
+
+
+class Admin:
+    """
+    An operator's hands on one deployment, by its configuration file. Each method is one durable act.
+
+    Raises at construction: Misuse. Use it as a context manager, or `close` it.
+    """
+
+    def __init__(self, config: Path | str) -> None:
+        self.settings: Settings = load(Path(config))
+        self._ports: Ports = open_ports(self.settings)
+
+    def __enter__(self) -> Admin:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the store."""
+        self._ports.close()
+
+    def invite(
+        self, name: str, *, user: str | None = None, scopes: frozenset[str] | None = None, hours: int = 24
+    ) -> str:
+        """
+        An invitation for a new client called `name`, good for `hours` and one key. It is shown once and kept nowhere in clear.
+
+        Without `scopes` it has, in development, all scopes that the rules name. Raises: Misuse in production.
+        """
+        if not _NAME.fullmatch(name):
+            raise Misuse(f'"{name}" is no client name: 1 to 100 of letters, digits, dot, dash, underscore')
+        every = frozenset[str]().union(*(rule.scopes for rule in self.settings.rules_compiled()))
+        if scopes is None:
+            if self.settings.environment == "production":
+                raise Misuse("client invite: --scopes is required in production")
+            scopes = every
+        unknown = scopes - every
+        if unknown:
+            raise Misuse(
+                f"client invite: no rule names the scope {min(unknown)}; rules name {', '.join(sorted(every))}"
+            )
+        ports = self._ports
+        invitation_id, secret = b64url(ports.entropy(_ID_BYTES)), b64url(ports.entropy(_SECRET_BYTES))
+        hmac_key = hashlib.sha256(secret.encode("ascii")).digest()
+        wrapped = ports.keyring.wrap(hmac_key, b"invitation " + invitation_id.encode("ascii"))
+        expires_at = ports.clock.now() + hours * 3600
+        _run(ports.directory.add_invitation(Invitation(invitation_id, name, "", user, scopes, (), wrapped, expires_at)))
+        mode = "live" if self.settings.environment == "production" else "test"
+        return f"sw_{mode}_inv_{invitation_id}.{secret}.{ports.keyring.verifier.keyid}"
+
+    def keys(self, client: str | None = None) -> list[KeyRecord]:
+        """All keys, or one client's, oldest first."""
+        return _run(self._ports.directory.keys(client))
+
+    def invitations(self) -> list[Invitation]:
+        """All invitations, spent or not."""
+        return _run(self._ports.directory.invitations())
+
+    def revoke_key(self, keyid: str) -> bool:
+        """Ends a key for ever, at once; False if there is none."""
+        return _run(self._ports.directory.revoke(keyid, self._ports.clock.now()))
+
+    def revoke_client(self, client: str) -> int:
+        """Ends every key of a client; how many were not ended before."""
+        return _run(self._ports.directory.revoke_client(client, self._ports.clock.now()))
+
+
+def _run(act: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(act)

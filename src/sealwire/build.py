@@ -1,0 +1,129 @@
+"""
+Settings to a wired Guard: the only file that knows rooms and adapters.
+
+Owns: which adapter stands behind which port, and that every one of them works before the first call is taken.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from sealwire.call import Rule
+from sealwire.config import Settings, policy_version
+from sealwire.endpoints import BASE, Endpoints, Published, endpoint_rules
+from sealwire.errors import Misuse
+from sealwire.guard import Deployment, Guard
+from sealwire.keys.file import FileKeyring
+from sealwire.observers.tally import Tally
+from sealwire.pipeline import build_pipeline
+from sealwire.ports import BucketStore, Clock, Directory, Entropy, Keyring, Ledger, NonceStore, Observer
+from sealwire.protocol.message import normal_authority
+from sealwire.routes import Routes
+from sealwire.stores.memory import MemoryBuckets, MemoryNonces
+from sealwire.stores.sqlite import SqliteLedger
+from sealwire.stores.sqlite_directory import SqliteDirectory
+from sealwire.stores.sqlite_fast import SqliteFast
+from sealwire.stores.sqlite_file import SqliteFile
+
+
+class SystemClock:
+    """The host's clocks."""
+
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+
+
+class Ports(NamedTuple):
+    """Everything a guard asks of the world, open. `close` writes what waits and closes it."""
+
+    directory: Directory
+    ledger: Ledger
+    nonces: NonceStore
+    buckets: BucketStore
+    keyring: Keyring
+    clock: Clock
+    entropy: Entropy
+    close: Callable[[], None]
+
+
+def open_ports(settings: Settings, fast_file: Path | None = None) -> Ports:
+    """
+    The adapters that the settings name. `fast_file` is the fast store that the parent of several workers made.
+
+    Raises: Misuse.
+    """
+    clock, entropy = SystemClock(), secrets.token_bytes
+    keyring = FileKeyring(settings.keys.signing_path, settings.keys.wrapping_path, entropy)
+    file = SqliteFile(settings.store.durable_path)
+    nonces: NonceStore
+    buckets: BucketStore
+    if fast_file is None:
+        nonces, buckets = MemoryNonces(clock, entropy), MemoryBuckets(clock)
+    else:
+        nonces = buckets = SqliteFast(fast_file, clock)
+    directory, ledger = SqliteDirectory(file), SqliteLedger(file, clock)
+    return Ports(directory, ledger, nonces, buckets, keyring, clock, entropy, file.close)
+
+
+def build_guard(settings: Settings, ports: Ports, observers: tuple[Observer, ...] = ()) -> Guard:
+    """The guard of these settings over these ports. Raises: Misuse."""
+    return wire(
+        settings.rules_compiled(),
+        Deployment(
+            origin=settings.public_origins[0],
+            authorities=frozenset(authority(origin) for origin in settings.public_origins),
+            policy=policy_version(settings.path),
+            external_prefix=settings.external_prefix.encode("ascii"),
+            health=settings.health,
+        ),
+        ports,
+        rotation_overlap_seconds=settings.rotation_overlap_seconds,
+        line_fingerprints=settings.line_fingerprints,
+        observers=observers,
+    )
+
+
+def wire(
+    rules: tuple[Rule, ...],
+    deployment: Deployment,
+    ports: Ports,
+    *,
+    rotation_overlap_seconds: int = 86_400,
+    line_fingerprints: bool = True,
+    observers: tuple[Observer, ...] = (),
+) -> Guard:
+    """A guard from its parts. Raises: Misuse for rules that cannot stand together."""
+    for rule in rules:
+        if rule.template.startswith(BASE):
+            raise Misuse(f'rules: path = "{rule.template}" is below {BASE}, which the guard serves itself')
+    published = Published(deployment.origin, rules, rotation_overlap_seconds)
+    endpoints = Endpoints(published, ports.directory, ports.keyring, ports.clock, ports.entropy)
+    pipeline = build_pipeline(
+        directory=ports.directory,
+        nonces=ports.nonces,
+        buckets=ports.buckets,
+        ledger=ports.ledger,
+        keyring=ports.keyring,
+        entropy=ports.entropy,
+        line_fingerprints=line_fingerprints,
+    )
+    return Guard(
+        deployment,
+        Routes((*rules, *endpoint_rules())),
+        pipeline,
+        endpoints.table(),
+        ledger=ports.ledger,
+        keyring=ports.keyring,
+        clock=ports.clock,
+        entropy=ports.entropy,
+        observers=(*observers, Tally(ports.ledger)),
+    )
+
+
+def authority(origin: str) -> str:
+    """The authority of an origin, as Host is compared with it."""
+    return normal_authority(origin.partition("://")[2])

@@ -1,0 +1,83 @@
+"""`sealwire demo`: the exchange behind its guard, with a tour, from one folder of throw-away state."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from sealwire.admin import Admin
+from sealwire.config import load
+from sealwire.demo.state import DemoState
+from sealwire.demo.tour import Tour
+from sealwire.errors import Misuse
+from sealwire.fronts.serve import prepare
+
+_USER = "alice"
+_START_SECONDS = 15
+
+
+def demo(state: Path, port: int, *, tour_only: bool) -> None:
+    """Run a small crypto exchange behind its guard, with throw-away keys."""
+    console = Console(highlight=False)
+    console.print("[bold yellow]  DEVELOPMENT: throw-away keys, not for production[/]")
+    if tour_only:
+        with tempfile.TemporaryDirectory(prefix="sealwire-tour-") as folder:
+            held = _run(DemoState(Path(folder), _free_port()), console, stay=False)
+        raise typer.Exit(0 if held else 5)
+    _run(DemoState(state, port), console, stay=True)
+
+
+def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
+    state.make()
+    password = state.add_user(_USER)
+    os.environ["EXCHANGE_DATABASE"], os.environ["EXCHANGE_USERS"] = str(state.database), str(state.users)
+    with _serving(state):
+        console.print(f"  exchange   {state.origin}     TLS 1.3, local CA in {state.ca}\n  tour")
+        held = True
+        with Admin(state.config) as admin:
+            tour = Tour(
+                state.origin, state.ca, _USER, password, lambda name: admin.invite(name, user=_USER), state.folder
+            )
+            for step in tour.play():
+                mark = "" if step.held else "[bold red]  not as it must be[/]"
+                console.print(f"    {step.tried:<45}  {step.status:<5} {step.said}{mark}".rstrip(), soft_wrap=True)
+                held = held and step.held
+        if stay:
+            console.print("  Ctrl-C to stop.  Next: .venv/bin/sealwire call GET /v1/balances")
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
+    return held
+
+
+@contextlib.contextmanager
+def _serving(state: DemoState) -> Iterator[None]:
+    """The exchange on a thread of its own, from its first call to its last."""
+    running, ports = prepare(load(state.config))
+    thread = threading.Thread(target=running.run, name="exchange", daemon=True)
+    thread.start()
+    try:
+        until = time.monotonic() + _START_SECONDS
+        while not running.started:
+            if not thread.is_alive() or time.monotonic() > until:
+                raise Misuse(f"the exchange did not start; is port {state.port} free?")
+            time.sleep(0.02)
+        yield
+    finally:
+        running.should_exit = True
+        thread.join(10)
+        ports.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

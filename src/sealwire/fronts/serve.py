@@ -1,0 +1,73 @@
+"""
+`sealwire serve`: the app of a policy file behind its guard, on our own runner, in one process.
+
+Owns: how an app is found by name, and that what was refused is written down before the process ends.
+Refuses to know: what the app does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import ssl
+import sys
+from pathlib import Path
+
+import uvicorn
+from prometheus_client import REGISTRY, start_http_server
+
+from sealwire.build import Ports, build_guard, open_ports
+from sealwire.config import Settings, load
+from sealwire.errors import Misuse
+from sealwire.fronts.asgi import App, GuardedApp
+from sealwire.fronts.server import server, tls_context
+from sealwire.observers.log import JsonFormatter, JsonLog
+from sealwire.observers.metrics import Metrics
+
+
+def serve_forever(config: Path) -> None:
+    """Serves until a signal says stop. Raises: Misuse before the first call is taken."""
+    settings = load(config)
+    _log_to_stderr()
+    if settings.metrics.port is not None:
+        start_http_server(settings.metrics.port, "127.0.0.1")
+    running, ports = prepare(settings)
+    try:
+        running.run()
+    finally:
+        ports.close()
+
+
+def prepare(settings: Settings) -> tuple[uvicorn.Server, Ports]:
+    """A server that was not started yet, and the ports to be closed after it. Raises: Misuse."""
+    app = find_app(settings)
+    ports = open_ports(settings)
+    observers = (JsonLog(lambda line: print(line, file=sys.stderr, flush=True)), Metrics(REGISTRY))
+    guarded = GuardedApp(app, build_guard(settings, ports, observers), front_end=settings.front_end)
+    context: ssl.SSLContext | None = None
+    if settings.tls is not None:
+        try:
+            context = tls_context(settings.tls.certificate_path, settings.tls.key_path)
+        except (OSError, ssl.SSLError) as why:
+            raise Misuse(f"tls: certificate and key do not load: {why}") from None
+    return server(guarded, host=settings.listen.host, port=settings.listen.port, context=context), ports
+
+
+def find_app(settings: Settings) -> App:
+    """The app that `app` names, from the folder of the policy file or the installed packages. Raises: Misuse."""
+    module, _, name = settings.app.partition(":")
+    if not name:
+        raise Misuse('app: serve needs app = "module:name"')
+    sys.path.insert(0, str(settings.path.parent))
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as why:
+        raise Misuse(f'app = "{settings.app}": {why}') from None
+    app: App = found() if settings.app_factory else found
+    return app
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sealwire.build import Ports, open_ports
 from sealwire.call import KeyRecord
@@ -36,7 +36,7 @@ class Admin:
         self.settings: Settings = load(Path(config))
         self._ports: Ports = open_ports(self.settings)
 
-    def __enter__(self) -> Admin:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -50,7 +50,8 @@ class Admin:
         self, name: str, *, user: str | None = None, scopes: frozenset[str] | None = None, hours: int = 24
     ) -> str:
         """
-        An invitation for a new client called `name`, good for `hours` and one key. It is shown once and kept nowhere in clear.
+        An invitation for a new client called `name`, good for `hours` and one key. It is shown once and kept nowhere
+        in clear.
 
         Without `scopes` it has, in development, all scopes that the rules name. Raises: Misuse in production.
         """
@@ -85,11 +86,11 @@ class Admin:
 
     def revoke_key(self, keyid: str) -> bool:
         """Ends a key for ever, at once; False if there is none."""
-        return _run(self._ports.directory.revoke(keyid, self._ports.clock.now()))
+        return _run(self._ports.directory.revoke(keyid))
 
     def revoke_client(self, client: str) -> int:
         """Ends every key of a client; how many were not ended before."""
-        return _run(self._ports.directory.revoke_client(client, self._ports.clock.now()))
+        return _run(self._ports.directory.revoke_client(client))
 
 
 def _run(act: Coroutine[Any, Any, T]) -> T:

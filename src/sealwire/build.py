@@ -57,8 +57,8 @@ def open_ports(settings: Settings, fast_file: Path | None = None) -> Ports:
     Raises: Misuse.
     """
     clock, entropy = SystemClock(), secrets.token_bytes
-    keyring = FileKeyring(settings.keys.signing_path, settings.keys.wrapping_path, entropy)
-    file = SqliteFile(settings.store.durable_path)
+    keyring = FileKeyring(settings.resolve(settings.keys.signing), settings.resolve(settings.keys.wrapping), entropy)
+    file = SqliteFile(settings.resolve(settings.store.durable))
     nonces: NonceStore
     buckets: BucketStore
     if fast_file is None:
@@ -81,7 +81,7 @@ def build_guard(settings: Settings, ports: Ports, observers: tuple[Observer, ...
             health=settings.health,
         ),
         ports,
-        rotation_overlap_seconds=settings.rotation_overlap_seconds,
+        rotation_overlap_seconds=settings.rotation_overlap,
         line_fingerprints=settings.line_fingerprints,
         observers=observers,
     )

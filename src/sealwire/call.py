@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar, cast
 
 from sealwire.errors import Refusal
 from sealwire.protocol.jwk import Verifier
-from sealwire.protocol.message import Headers, Reply, Request
+from sealwire.protocol.message import Reply, Request
 from sealwire.protocol.profile import Claim
 from sealwire.protocol.ratelimit import Limit, Spent
 
@@ -59,8 +59,8 @@ class Rule(NamedTuple):
     """
     One rule of the policy, as the stages see it. `template` is its name everywhere; paths themselves are never logged.
 
-    `max_age_seconds` is how old a signature may be, `max_body_bytes` what a body may weigh, `fresh` demands a server nonce,
-    `fast_replay` gives up the durable claim of unsafe methods, `exact` opts out of the lax-upstream check.
+    `max_age_seconds` is how old a signature may be, `max_body_bytes` what a body may weigh, `fresh` demands a server
+    nonce, `fast_replay` gives up the durable claim of unsafe methods, `exact` opts out of the lax-upstream check.
     """
 
     template: str
@@ -153,7 +153,8 @@ class Valid(NamedTuple):
 
 class Idempotent(NamedTuple):
     """
-    What the idempotency key says: none was sent (`key` is empty), it is fresh, or `stored` holds the answer given before.
+    What the idempotency key says: none was sent (`key` is empty), it is fresh, or `stored` holds the answer given
+    before.
 
     `key` and `fingerprint` are keyed digests: neither the key nor the content is kept.
     """

@@ -1,6 +1,6 @@
 """
-What the guard itself serves below `/.well-known/sealwire`: discovery, key set, rules, enrolment, rotation, revocation, and a
-page for each problem (docs/protocol.md, "Discovery", "Enrolment").
+What the guard itself serves below `/.well-known/sealwire`: discovery, key set, rules, enrolment, rotation,
+revocation, and a page for each problem (docs/protocol.md, "Discovery", "Enrolment").
 
 Owns: these documents and their rules. Refuses to know: how a call was proven; it arrives with all its evidence.
 """
@@ -34,7 +34,9 @@ Endpoint = Callable[[Call], Awaitable[Reply]]
 
 
 class Published(NamedTuple):
-    """What discovery and the endpoints are told of the deployment; `rotation_overlap_seconds` an old key stays valid."""
+    """
+    What discovery and the endpoints are told of the deployment; `rotation_overlap_seconds` an old key stays valid.
+    """
 
     origin: str
     rules: tuple[Rule, ...]
@@ -77,7 +79,7 @@ class Endpoints:
             _KEY: self._revoke,
         }
 
-    async def _discovery(self, call: Call) -> Reply:
+    async def _discovery(self, _: Call) -> Reply:
         origin = self._published.origin
         return _json(
             {
@@ -92,13 +94,13 @@ class Endpoints:
             }
         )
 
-    async def _key_set(self, call: Call) -> Reply:
+    async def _key_set(self, _: Call) -> Reply:
         verifier = self._keyring.verifier
         version, issued_at = await self._directory.key_set_version(verifier.keyid, self._clock.now())
         key = {**verifier.jwk, "use": "sig", "alg": JOSE_NAMES[verifier.algorithm], "kid": verifier.keyid}
         return _json({"version": version, "issued_at": issued_at, "keys": [key], "handovers": []})
 
-    async def _rules(self, call: Call) -> Reply:
+    async def _rules(self, _: Call) -> Reply:
         return _json({"rules": [_shown(rule) for rule in self._published.rules]})
 
     async def _problem(self, call: Call) -> Reply:
@@ -148,7 +150,7 @@ class Endpoints:
             raise Refusal("not-found", "no-key", "The client has no such key.", failed="policy")
         if keyid != caller.key:
             raise Refusal("approval-required", "another-key", failed="policy")
-        await self._directory.revoke(keyid, self._clock.now())
+        await self._directory.revoke(keyid)
         return Reply(204, (), b"")
 
 

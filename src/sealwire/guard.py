@@ -1,9 +1,9 @@
 """
 The guard: takes one call through its stages to the app and back, and writes each decision before it takes effect.
 
-Owns: the ten steps of a request (ARCHITECTURE.md carries the same numbers), the comparison of evidence held with evidence
-demanded, and the one place where deciding and recording are the same act. No stage can skip it.
-Refuses to know: ASGI, HTTP parsing, stores.
+Owns: the ten steps of a request (ARCHITECTURE.md carries the same numbers), the comparison of evidence held with
+evidence demanded, and the one place where deciding and recording are the same act. No stage can skip it. Refuses to
+know: ASGI, HTTP parsing, stores.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Guard:
             return await self._turn_away(problem, trace.call, trace)
         except ClientGone:
             raise
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001  # whatever it was, the caller gets a problem document
             _LOG.error("the guard failed on %s: %s", trace.request_id, place(failure))
             return await self._turn_away(Fault("internal", "bug"), trace.call, trace)
 
@@ -261,7 +261,7 @@ class Guard:
             raise
         except (ClientGone, Problem):
             raise
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001  # whatever it was, the caller gets a problem document
             # What the app did before it failed is unknown, so an idempotency key stays without a recorded end.
             _LOG.error("the app failed on %s: %s", trace.request_id, place(failure))
             raise Fault("internal", "app") from None
@@ -313,7 +313,7 @@ class Guard:
         for observer in self._observers:
             try:
                 observer.heard(outcome)
-            except Exception as failure:
+            except Exception as failure:  # noqa: BLE001  # whatever it was, the caller gets a problem document
                 _LOG.error("an observer failed on %s: %s", trace.request_id, place(failure))
 
 

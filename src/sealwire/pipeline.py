@@ -1,10 +1,10 @@
 """
 The page: which checks a call of each profile goes through, in which order, and what it must hold before the app runs.
 
-Why this order: cheap and anonymous before cryptography and before a byte of body; the nonce after signature and digest, so
-strangers cannot burn nonces; the caller's limits after the nonce, so a replay spends nothing of the victim's; idempotency
-last, when everything it is scoped by is proven. What is earned (ROWS) and what is demanded (DEMANDS) are written apart on
-purpose: a row deleted by mistake cannot delete the demand.
+Why this order: cheap and anonymous before cryptography and before a byte of body; the nonce after signature and
+digest, so strangers cannot burn nonces; the caller's limits after the nonce, so a replay spends nothing of the
+victim's; idempotency last, when everything it is scoped by is proven. What is earned (ROWS) and what is demanded
+(DEMANDS) are written apart on purpose: a row deleted by mistake cannot delete the demand.
 """
 
 from __future__ import annotations

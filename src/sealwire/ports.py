@@ -1,6 +1,7 @@
 """
-All that is asked of the world, on one page. Each port is a contract: durability, order, concurrency, who retries, what a
-failure means. Ports are named by our need, never by a database's verb; every adapter passes the same contract suite.
+All that is asked of the world, on one page. Each port is a contract: durability, order, concurrency, who retries,
+what a failure means. Ports are named by our need, never by a database's verb; every adapter passes the same contract
+suite.
 """
 
 from __future__ import annotations
@@ -59,18 +60,22 @@ Claimed = Literal["first", "seen", "late", "full"]
 
 class NonceStore(Protocol):
     """
-    Remembers nonces until the last instant of their message plus a margin. A claim is one atomic step for all who share the
-    store, judged on the store's own clock: past the message's last valid instant plus 10 s nothing is granted.
+    Remembers nonces until the last instant of their message plus a margin. A claim is one atomic step for all who
+    share the store, judged on the store's own clock: past the message's last valid instant plus 10 s nothing is
+    granted.
 
-    Not durable: what was remembered ends with `epoch`, the Unix second it began, and `secret`, the nonce key, is random and
-    lives exactly as long. Bounded per key. Nobody retries; a failure is a Fault store-unavailable and nothing is accepted.
+    Not durable: what was remembered ends with `epoch`, the Unix second it began, and `secret`, the nonce key, is
+    random and lives exactly as long. Bounded per key. Nobody retries; a failure is a Fault store-unavailable and
+    nothing is accepted.
     """
 
     epoch: float
     secret: bytes
 
     async def claim(self, keyid: str, nonce: str, last_valid: float, remember_seconds: int) -> Claimed:
-        """`first` for exactly one of any number of claims of one nonce of one key; `full` past the key's live nonces."""
+        """
+        `first` for exactly one of any number of claims of one nonce of one key; `full` past the key's live nonces.
+        """
 
 
 class Charge(NamedTuple):
@@ -82,8 +87,8 @@ class Charge(NamedTuple):
 
 class BucketStore(Protocol):
     """
-    Counts calls against limits on a monotonic clock. All charges of one call are decided in one atomic step: either every
-    bucket is charged or none. Not durable. Nobody retries; a failure is a Fault store-unavailable.
+    Counts calls against limits on a monotonic clock. All charges of one call are decided in one atomic step: either
+    every bucket is charged or none. Not durable. Nobody retries; a failure is a Fault store-unavailable.
     """
 
     async def charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
@@ -91,7 +96,9 @@ class BucketStore(Protocol):
 
 
 class Decision(NamedTuple):
-    """One record of the ledger: who, what, when, where, why, under which policy. Never content, never a path's values."""
+    """
+    One record of the ledger: who, what, when, where, why, under which policy. Never content, never a path's values.
+    """
 
     request_id: str
     at: float
@@ -136,9 +143,10 @@ Recorded = Literal["recorded", "seen", "late", "taken"]
 
 class Ledger(Protocol):
     """
-    The durable record of decisions, with the claims that must hold or fall with them: one transaction, on stable storage
-    when `record` returns. Concurrent records are ordered by the store. Survives a crash at any instant, whole or not at
-    all. Nobody retries; a failure or a wait past the bound is a Fault audit-unavailable, and the app is not entered.
+    The durable record of decisions, with the claims that must hold or fall with them: one transaction, on stable
+    storage when `record` returns. Concurrent records are ordered by the store. Survives a crash at any instant, whole
+    or not at all. Nobody retries; a failure or a wait past the bound is a Fault audit-unavailable, and the app is not
+    entered.
     """
 
     async def record(
@@ -161,8 +169,8 @@ class Ledger(Protocol):
 
 class Invitation(NamedTuple):
     """
-    An invitation as the directory keeps it; `wrapped` is its HMAC key under the key home, `client` the client it adds a key
-    to, or empty for a new one, `used_by` the key that spent it. Times are Unix seconds.
+    An invitation as the directory keeps it; `wrapped` is its HMAC key under the key home, `client` the client it adds
+    a key to, or empty for a new one, `used_by` the key that spent it. Times are Unix seconds.
     """
 
     id: str
@@ -188,8 +196,9 @@ class Enrolled(NamedTuple):
 
 class Directory(Protocol):
     """
-    Clients and their keys, durable. Reads see every write that has returned, in every process of the store, so a revoked key
-    is dead at the next call. Each write is one transaction. Nobody retries; a failure is a Fault store-unavailable.
+    Clients and their keys, durable. Reads see every write that has returned, in every process of the store, so a
+    revoked key is dead at the next call. Each write is one transaction. Nobody retries; a failure is a Fault
+    store-unavailable.
     """
 
     async def key(self, keyid: str) -> KeyRecord | None:
@@ -208,20 +217,22 @@ class Directory(Protocol):
         """
         Spends the invitation on this key. The same key with the same invitation gets the same answer for 24 hours.
 
-        Raises: Refusal invitation-invalid if it is spent on another key or late, request-invalid if the key is a client's.
+        Raises: Refusal invitation-invalid if it is spent on another key or late, request-invalid if the key is a
+        client's.
         """
 
     async def rotate(self, old: str, verifier: Verifier, name: str, now: float, overlap_seconds: int) -> Enrolled:
         """
-        Adds the key to the client of `old`, which retires after the overlap. The same again gets the same answer for 24 h.
+        Adds the key to the client of `old`, which retires after the overlap. The same again gets the same answer for
+        24 h.
 
         Raises: Refusal approval-required if `old` is not active, request-invalid if the key is another client's.
         """
 
-    async def revoke(self, keyid: str, now: float) -> bool:
+    async def revoke(self, keyid: str) -> bool:
         """Ends the key for ever; False if there is none of this thumbprint."""
 
-    async def revoke_client(self, client: str, now: float) -> int:
+    async def revoke_client(self, client: str) -> int:
         """Ends every key of the client; how many were not ended before."""
 
     async def keys(self, client: str | None = None) -> list[KeyRecord]:

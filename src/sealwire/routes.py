@@ -1,8 +1,8 @@
 """
 The rule table: method and path to the one rule that decides; no match, no entry.
 
-Owns: which rule is the nearest (a literal segment before a parameter before `**`, whatever the order in the file), and the
-refusal of paths that a lax upstream would run under another rule. Refuses to know: what a rule demands.
+Owns: which rule is the nearest (a literal segment before a parameter before `**`, whatever the order in the file),
+and the refusal of paths that a lax upstream would run under another rule. Refuses to know: what a rule demands.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ class _Node:
 
 
 class Routes:
-    """The compiled table. Raises Misuse at construction for a template that is none, or two rules for one method and path."""
+    """
+    The compiled table. Raises Misuse at construction for a template that is none, or two rules for one method and
+    path.
+    """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         every = tuple(rules)

@@ -1,9 +1,9 @@
 """
 The guard around any ASGI application (ASGI 3.0, HTTP).
 
-Owns: what the app sees of a call (the allow-listed fields, the path decoded once, the body that was judged, once) and what
-of the app's messages becomes the reply. The exact request target comes from our own runner in a scope extension, since
-common parsers drop parts of it; another server must be named as one that refuses absolute forms and fragments.
+Owns: what the app sees of a call (the allow-listed fields, the path decoded once, the body that was judged, once) and
+what of the app's messages becomes the reply. The exact request target comes from our own runner in a scope extension,
+since common parsers drop parts of it; another server must be named as one that refuses absolute forms and fragments.
 Refuses to know: rules and checks.
 """
 

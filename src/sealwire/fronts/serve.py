@@ -7,10 +7,12 @@ Refuses to know: what the app does.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -31,26 +33,35 @@ def serve_forever(config: Path) -> None:
     _log_to_stderr()
     if settings.metrics.port is not None:
         start_http_server(settings.metrics.port, "127.0.0.1")
-    running, ports = prepare(settings)
+    running, ports = prepare(settings, _write_line)
     try:
         running.run()
     finally:
         ports.close()
 
 
-def prepare(settings: Settings) -> tuple[uvicorn.Server, Ports]:
-    """A server that was not started yet, and the ports to be closed after it. Raises: Misuse."""
+def prepare(settings: Settings, write_line: Callable[[str], object]) -> tuple[uvicorn.Server, Ports]:
+    """
+    A server that was not started yet, its outcomes going to `write_line`, and the ports to be closed after it.
+    Raises: Misuse.
+    """
     app = find_app(settings)
     ports = open_ports(settings)
-    observers = (JsonLog(lambda line: print(line, file=sys.stderr, flush=True)), Metrics(REGISTRY))
+    observers = (JsonLog(write_line), _metrics())
     guarded = GuardedApp(app, build_guard(settings, ports, observers), front_end=settings.front_end)
     context: ssl.SSLContext | None = None
     if settings.tls is not None:
         try:
-            context = tls_context(settings.tls.certificate_path, settings.tls.key_path)
+            context = tls_context(settings.resolve(settings.tls.certificate), settings.resolve(settings.tls.key))
         except (OSError, ssl.SSLError) as why:
             raise Misuse(f"tls: certificate and key do not load: {why}") from None
     return server(guarded, host=settings.listen.host, port=settings.listen.port, context=context), ports
+
+
+@functools.cache
+def _metrics() -> Metrics:
+    """The one set of metrics of this process."""
+    return Metrics(REGISTRY)
 
 
 def find_app(settings: Settings) -> App:
@@ -65,6 +76,10 @@ def find_app(settings: Settings) -> App:
         raise Misuse(f'app = "{settings.app}": {why}') from None
     app: App = found() if settings.app_factory else found
     return app
+
+
+def _write_line(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def _log_to_stderr() -> None:

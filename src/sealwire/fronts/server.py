@@ -24,8 +24,8 @@ _LINE = len(b"METHOD  HTTP/1.1\r\n")
 
 class ExactProtocol(HttpToolsProtocol):
     """
-    uvicorn's protocol, stricter: the target is handed on as received, fields behind the head (trailers) reach nothing, a head
-    over 32 KiB ends the connection before it is kept.
+    uvicorn's protocol, stricter: the target is handed on as received, fields behind the head (trailers) reach
+    nothing, a head over 32 KiB ends the connection before it is kept.
     """
 
     _head_bytes = 0
@@ -52,12 +52,14 @@ class ExactProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole: the target goes into the scope as it came."""
         self._in_head = False
-        extensions: dict[str, Any] = self.scope.setdefault("extensions", {})  # type: ignore[assignment]
+        extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
         extensions[TARGET_EXTENSION] = {"target": self.url}
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the peer. A field that never ends is not reported by the parser, so what it holds is counted here."""
+        """
+        Bytes from the peer. A field that never ends is not reported by the parser, so what it holds is counted here.
+        """
         super().data_received(data)
         self._held_bytes = self._held_bytes + len(data) if self._in_head else 0
         if self._held_bytes > _HELD_BYTES and not self.transport.is_closing():

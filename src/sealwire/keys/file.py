@@ -1,8 +1,8 @@
 """
 Keys in files of mode 0600, named by `file:` URIs.
 
-Owns: the server's signing key, and a wrapping key from which the keys for wrapping and for digests are derived (RFC 5869).
-A file that others can read stops the start. Nothing of a key is in any message.
+Owns: the server's signing key, and a wrapping key from which the keys for wrapping and for digests are derived (RFC
+5869). A file that others can read stops the start. Nothing of a key is in any message.
 """
 
 from __future__ import annotations

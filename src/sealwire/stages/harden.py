@@ -5,8 +5,10 @@ from __future__ import annotations
 from sealwire.call import Call
 from sealwire.protocol.message import Reply
 
-_OURS = frozenset((b"cache-control", b"x-content-type-options", b"x-request-id", b"server", b"connection", b"signature",
-                   b"signature-input", b"content-digest", b"transfer-encoding", b"content-length", b"sealwire-stream"))  # fmt: skip
+_OURS = frozenset(
+    b"cache-control x-content-type-options x-request-id server connection signature signature-input content-digest "
+    b"transfer-encoding content-length sealwire-stream".split()
+)
 
 
 class Harden:

@@ -1,5 +1,6 @@
 """
-Idempotency: what the key of this call says (draft-ietf-httpapi-idempotency-key-header; docs/protocol.md, "Idempotency").
+Idempotency: what the key of this call says (draft-ietf-httpapi-idempotency-key-header; docs/protocol.md,
+"Idempotency").
 
 Here it is only read. The claim itself is part of the decision's transaction, so that of two calls at once one enters.
 Neither the key nor the content is kept: both are keyed digests under the key home.
@@ -19,7 +20,10 @@ _FORM = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
 class Idempotency:
-    """Refuses: idempotency-missing, idempotency-conflict, idempotency-in-progress, request-invalid for a key of another form."""
+    """
+    Refuses: idempotency-missing, idempotency-conflict, idempotency-in-progress, request-invalid for a key of another
+    form.
+    """
 
     def __init__(self, ledger: Ledger, keyring: Keyring) -> None:
         self._ledger = ledger

@@ -13,7 +13,10 @@ from sealwire.protocol.window import late
 
 
 class ClaimNonce:
-    """Claims the nonce of the signature, and at enrolment that of the possession too. Refuses: replay-detected, clock-skew."""
+    """
+    Claims the nonce of the signature, and at enrolment that of the possession too. Refuses: replay-detected,
+    clock-skew.
+    """
 
     def __init__(self, nonces: NonceStore) -> None:
         self._nonces = nonces

@@ -1,8 +1,8 @@
 """
 Permit: who allows a new key to be enrolled, an operator by invitation or the same client by its active key.
 
-Judged from the head, before the body is read. The permit covers the possession signature that stands beside it, so neither
-can be taken to another message (docs/protocol.md, "Enrolment").
+Judged from the head, before the body is read. The permit covers the possession signature that stands beside it, so
+neither can be taken to another message (docs/protocol.md, "Enrolment").
 """
 
 from __future__ import annotations

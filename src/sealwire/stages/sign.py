@@ -9,7 +9,10 @@ from sealwire.protocol.reply import attach, reply_base
 
 
 class Sign:
-    """Signs the reply as docs/protocol.md, "Replies", says. Faults: custody-unavailable; then nothing of the reply goes out."""
+    """
+    Signs the reply as docs/protocol.md, "Replies", says. Faults: custody-unavailable; then nothing of the reply goes
+    out.
+    """
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring

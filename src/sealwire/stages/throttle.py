@@ -1,8 +1,8 @@
 """
 Throttle: the limits of a rule, by address before anything is proven and by caller after the nonce.
 
-The limiter's key never comes from an unproven field, and the caller's limits come after the nonce, so that a replayed call
-spends nothing of the victim's.
+The limiter's key never comes from an unproven field, and the caller's limits come after the nonce, so that a replayed
+call spends nothing of the victim's.
 """
 
 from __future__ import annotations

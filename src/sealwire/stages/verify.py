@@ -1,8 +1,8 @@
 """
 Verify: a signature over this very message, by an active key, within its window.
 
-What is accepted of RFC 9421 is `protocol/profile.py`; this stage adds the key, its algorithm, the time and the check. What
-a stranger learns about keys is the same answer for unknown, expired and revoked ones.
+What is accepted of RFC 9421 is `protocol/profile.py`; this stage adds the key, its algorithm, the time and the check.
+What a stranger learns about keys is the same answer for unknown, expired and revoked ones.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ class MemoryNonces:
     """
     NonceStore in sets of 10-byte keyed digests, in 256 shards so that no claim ever waits for a large table to grow.
 
-    A digest is looked up over its whole life, whatever window the message claims: the same nonce signed again with another
-    `created` is a replay. Two nonces that share a digest cost one false refusal in about 2^80 pairs, never an acceptance.
-    Expired ones leave a few at a time with each claim, so cost does not depend on history.
+    A digest is looked up over its whole life, whatever window the message claims: the same nonce signed again with
+    another `created` is a replay. Two nonces that share a digest cost one false refusal in about 2^80 pairs, never an
+    acceptance. Expired ones leave a few at a time with each claim, so cost does not depend on history.
     """
 
     def __init__(self, clock: Clock, entropy: Entropy, live_nonces: int = LIVE_NONCES) -> None:
@@ -78,7 +78,9 @@ class MemoryNonces:
 
 
 class MemoryBuckets:
-    """BucketStore in a dict from bucket to its theoretical arrival time; past MAX_BUCKETS the longest unused one goes."""
+    """
+    BucketStore in a dict from bucket to its theoretical arrival time; past MAX_BUCKETS the longest unused one goes.
+    """
 
     def __init__(self, clock: Clock, max_buckets: int = MAX_BUCKETS) -> None:
         self._clock = clock

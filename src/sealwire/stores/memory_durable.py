@@ -135,18 +135,18 @@ class MemoryDirectory:
         self._keys[verifier.keyid] = record
         return _enrolled(record)
 
-    async def revoke(self, keyid: str, now: float) -> bool:
+    async def revoke(self, keyid: str) -> bool:
         """As the port says."""
         record = self._keys.get(keyid)
         if record is not None:
             self._keys[keyid] = record._replace(state="revoked")
         return record is not None
 
-    async def revoke_client(self, client: str, now: float) -> int:
+    async def revoke_client(self, client: str) -> int:
         """As the port says."""
         ending = [key for key in self._keys.values() if key.client == client and key.state != "revoked"]
         for key in ending:
-            await self.revoke(key.keyid, now)
+            await self.revoke(key.keyid)
         return len(ending)
 
     async def keys(self, client: str | None = None) -> list[KeyRecord]:

@@ -1,8 +1,8 @@
 """
 The durable ledger in SQLite (WAL, `synchronous = FULL`): the one transaction that decides a call.
 
-Keeps: decisions, counts of refusals before proof, nonces of unsafe methods and idempotency keys as digests, answers wrapped
-by the key home. Nothing that a caller sent stands here in clear but the keyid.
+Keeps: decisions, counts of refusals before proof, nonces of unsafe methods and idempotency keys as digests, answers
+wrapped by the key home. Nothing that a caller sent stands here in clear but the keyid.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 Clients, keys and invitations in the durable SQLite file.
 
-Keeps: public keys, names, scopes, and the HMAC keys of invitations wrapped by the key home. A read sees every write that has
-returned, in every process, so a revoked key is dead at the next call.
+Keeps: public keys, names, scopes, and the HMAC keys of invitations wrapped by the key home. A read sees every write
+that has returned, in every process, so a revoked key is dead at the next call.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ _INVITATION = "SELECT id, name, client, user, scopes, addresses, wrapped, expire
 
 
 class SqliteDirectory:
-    """Directory on a SqliteFile. Loaded key objects are held by thumbprint, which never changes meaning; at most 10,000."""
+    """
+    Directory on a SqliteFile. Loaded key objects are held by thumbprint, which never changes meaning; at most 10,000.
+    """
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
@@ -117,12 +119,12 @@ class SqliteDirectory:
 
         return await self._file.write(work, _FAULT)
 
-    async def revoke(self, keyid: str, now: float) -> bool:
+    async def revoke(self, keyid: str) -> bool:
         """As the port says."""
         sql = "UPDATE keys SET state = 'revoked' WHERE keyid = ?"
         return bool(await self._file.write(lambda connection: connection.execute(sql, (keyid,)).rowcount, _FAULT))
 
-    async def revoke_client(self, client: str, now: float) -> int:
+    async def revoke_client(self, client: str) -> int:
         """As the port says."""
         sql = "UPDATE keys SET state = 'revoked' WHERE client = ? AND state <> 'revoked'"
         return await self._file.write(lambda connection: connection.execute(sql, (client,)).rowcount, _FAULT)

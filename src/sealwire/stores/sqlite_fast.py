@@ -1,5 +1,6 @@
 """
-The fast store of several workers on one machine: an SQLite file on tmpfs, `synchronous = OFF`, made afresh at each start.
+The fast store of several workers on one machine: an SQLite file on tmpfs, `synchronous = OFF`, made afresh at each
+start.
 
 Keeps: nonces as 16-byte digests and buckets, until they run out; the nonce key of this start. Nothing here outlives the
 start, and nothing of an earlier one is read: the parent makes the file, its workers open it.

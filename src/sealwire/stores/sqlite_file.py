@@ -1,8 +1,8 @@
 """
 One SQLite file of durable state: its connections, its schema, and the one thread that writes it.
 
-Keeps: nothing of its own. The writer takes what is waiting, runs it in one transaction and commits once (group commit): it
-commits when it has all that waits and never lingers while idle. A reader never waits for it (WAL).
+Keeps: nothing of its own. The writer takes what is waiting, runs it in one transaction and commits once (group
+commit): it commits when it has all that waits and never lingers while idle. A reader never waits for it (WAL).
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class SqliteFile:
 
     async def write(self, work: Work[T], fault: tuple[str, str]) -> T:
         """
-        Runs `work` in the next transaction; on stable storage when this returns. What `work` raises before it wrote is raised.
+        Runs `work` in the next transaction; on stable storage when this returns. What `work` raises before it wrote
+        is raised.
 
         Raises: Fault, of the given slug and cause, if it could not be written within WRITE_SECONDS.
         """
@@ -134,7 +135,7 @@ def _run(connection: sqlite3.Connection, job: _Job[Any]) -> None:
         job.result = job.work(connection)
     except sqlite3.Error:
         raise
-    except Exception as why:  # handed to who waits for it
+    except Exception as why:  # noqa: BLE001  # handed to who waits for it
         job.failure = why
 
 

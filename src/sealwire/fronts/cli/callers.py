@@ -24,10 +24,8 @@ def enroll_key(
     ca: Annotated[Path | None, typer.Option(help="A CA file to trust instead of the system's.")] = None,
 ) -> None:
     """Make a key here and enrol it. The invitation is read from standard input, never from the command line."""
-    if sys.stdin.isatty():
-        invitation = typer.prompt("Invitation", hide_input=True, err=True)
-    else:
-        invitation = sys.stdin.readline()
+    asked = sys.stdin.isatty()
+    invitation = typer.prompt("Invitation", hide_input=True, err=True) if asked else sys.stdin.readline()
     credential = enroll(origin, invitation.strip(), name=name, path=out, ca=ca)
     typer.echo(f"enrolled {credential.client}: the key was made here and never left {out}", err=True)
 

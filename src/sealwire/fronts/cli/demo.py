@@ -41,7 +41,9 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
     password = state.add_user(_USER)
     os.environ["EXCHANGE_DATABASE"], os.environ["EXCHANGE_USERS"] = str(state.database), str(state.users)
     with _serving(state):
-        console.print(f"  exchange   {state.origin}     TLS 1.3, local CA in {state.ca}\n  tour")
+        console.print(f"  exchange   {state.origin}     TLS 1.3, local CA in {state.ca}", soft_wrap=True)
+        console.print(f"  log        {state.folder / 'calls.jsonl'}     one JSON line a call", soft_wrap=True)
+        console.print("  tour")
         held = True
         with Admin(state.config) as admin:
             tour = Tour(
@@ -61,7 +63,8 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
 @contextlib.contextmanager
 def _serving(state: DemoState) -> Iterator[None]:
     """The exchange on a thread of its own, from its first call to its last."""
-    running, ports = prepare(load(state.config))
+    log = (state.folder / "calls.jsonl").open("a", encoding="utf-8")
+    running, ports = prepare(load(state.config), lambda line: log.write(f"{line}\n"))
     thread = threading.Thread(target=running.run, name="exchange", daemon=True)
     thread.start()
     try:
@@ -75,6 +78,7 @@ def _serving(state: DemoState) -> Iterator[None]:
         running.should_exit = True
         thread.join(10)
         ports.close()
+        log.close()
 
 
 def _free_port() -> int:

@@ -20,7 +20,7 @@ def list_keys(
 
     with Admin(context.obj) as admin:
         for key in admin.keys(client):
-            typer.echo("\t".join((key.keyid, key.client, key.name, key.verifier.algorithm, key.state)))
+            typer.echo(f"{key.keyid}\t{key.client}\t{key.name}\t{key.verifier.algorithm}\t{key.state}")
 
 
 @app.command()

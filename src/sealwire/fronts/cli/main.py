@@ -1,7 +1,8 @@
 """
 `sealwire`: the top-level commands, and what becomes of errors.
 
-Exit codes: 0 done, 1 unexpected, 2 usage, 3 configuration, 4 not allowed, 5 the answer is no, 6 something remote is not there.
+Exit codes: 0 done, 1 unexpected, 2 usage, 3 configuration, 4 not allowed, 5 the answer is no, 6 something remote is
+not there.
 """
 
 from __future__ import annotations

@@ -1,0 +1,261 @@
+"""
+`sealwire.toml` to frozen settings. The docstrings of the fields are the settings' manual.
+
+Owns: every setting, its default, and the one line that a mistake gets: key, value, and the nearest right one. Secrets
+are URIs only. Refuses to know: what any setting is used for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import ipaddress
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from sealwire.call import Rule
+from sealwire.errors import Misuse
+from sealwire.protocol.ratelimit import parse_limit
+
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+_DEFAULT_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_LATER = frozenset(("keyed", "sealed", "critical"))
+_UNLISTABLE = re.compile(
+    r"forwarded|x-forwarded-.*|x-real-ip|x-original-.*|x-rewrite-.*|.*-method-override|client-cert.*|sealwire-.*|host"
+    r"|connection|content-length|transfer-encoding|signature|signature-input"
+)
+_SPAN = re.compile(r"([1-9][0-9]{0,6})(s|m|h|d)")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _span(value: object) -> object:
+    """`60s`, `10m`, `24h`, `7d` or a number of seconds, as seconds."""
+    found = _SPAN.fullmatch(value) if isinstance(value, str) else None
+    return int(found[1]) * _UNITS[found[2]] if found else value
+
+
+Seconds = Annotated[int, BeforeValidator(_span)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Listen(_Table):
+    """Where the server listens."""
+
+    host: str = Field("127.0.0.1", description="Address to bind. Plain HTTP is served on loopback only.")
+    port: int = Field(8443, ge=0, le=65535, description="TCP port.")
+
+
+class Tls(_Table):
+    """The server's certificate. TLS 1.3 only."""
+
+    certificate: str = Field(description="PEM file of the certificate chain, relative to this file.")
+    key: str = Field(description="`file:` URI of its private key.")
+
+
+class Keys(_Table):
+    """The server's own keys, by URI."""
+
+    signing: str = Field(description="`file:` URI of the PKCS#8 PEM key that signs replies; mode 0600.")
+    wrapping: str = Field(description="`file:` URI of 32 bytes in base64url that wrap what is kept; mode 0600.")
+
+
+class Store(_Table):
+    """Where state lives."""
+
+    durable: str = Field(description="`sqlite:` and a file, relative to this file: decisions, keys, durable nonces.")
+    fast: str = Field("memory:", description="Nonces and buckets: `memory:`, in this one process.")
+
+
+class MetricsTable(_Table):
+    """Prometheus metrics."""
+
+    port: int | None = Field(None, ge=1, le=65535, description="Port on 127.0.0.1 for GET /metrics; absent: none.")
+
+
+class RuleTable(_Table):
+    """One `[[rules]]` table. The nearest rule for a path decides, whatever the order in the file."""
+
+    path: str = Field(description="Template: literals, `{parameter}` segments, `**` as the last segment.")
+    methods: list[str] = Field(list(_DEFAULT_METHODS), description="Methods. HEAD and OPTIONS need to be listed.")
+    profile: str = Field("signed", description="`open` or `signed`.")
+    mode: Literal["enforce", "observe"] = Field("enforce", description="`observe` logs who would be refused.")
+    scopes: list[str] = Field([], description="Scopes that the client must have.")
+    limits: list[str] = Field([], description="As `60/min per address`; kinds are address, key, client, user.")
+    content_types: list[str] = Field(["application/json"], description="Media types that a body may have.")
+    headers: list[str] = Field([], description="Further request fields that the app sees.")
+    max_age: Seconds = Field(60, ge=5, le=300, description="How old a signature may be, in seconds.")
+    max_body: int = Field(1_048_576, ge=0, le=67_108_864, description="Largest body, in bytes.")
+    fresh: bool = Field(default=False, description="Take only nonces that the server gave.")
+    replay: Literal["durable", "fast"] = Field("durable", description="`fast` gives up the durable claim of nonces.")
+    idempotency: Literal["optional", "required"] = Field(
+        "optional", description="Whether an Idempotency-Key is needed."
+    )
+    stream: bool = Field(default=False, description="Replies are streamed behind a signed head, content unverified.")
+    exact: bool = Field(default=False, description="Opt out of the check against lax upstreams.")
+    slash_ok: str = Field("", description="The one path parameter that may hold an encoded slash.")
+    because: str = Field("", description="Why an open rule may write; needed in production.")
+
+
+class Settings(_Table):
+    """The whole file."""
+
+    environment: Literal["development", "production"] = Field("production", description="Production is stricter.")
+    public_origins: list[str] = Field(min_length=1, description="Origins that Host must be one of; the first is ours.")
+    app: str = Field("", description="`module:name` of the ASGI app, for `sealwire serve`.")
+    app_factory: bool = Field(default=False, description="`app` names a function that makes the app.")
+    external_prefix: str = Field("", description="Path prefix that a proxy strips, as in `/api`.")
+    health: str = Field("", description="Path that answers a status to whoever asks, before everything else.")
+    line_fingerprints: bool = Field(default=True, description="Whether a mismatch shows which line differs.")
+    rotation_overlap: Seconds = Field(86_400, ge=60, le=2_592_000, description="How long a rotated key stays, seconds.")
+    front_end: str = Field("", description="Name of the server that judges targets, where it is not ours.")
+    listen: Listen = Field(default_factory=lambda: Listen.model_validate({}), description="Address and port.")
+    tls: Tls | None = Field(None, description="Certificate; without it plain HTTP, on loopback only.")
+    keys: Keys = Field(description="The server's keys.")
+    store: Store = Field(description="The stores.")
+    metrics: MetricsTable = Field(
+        default_factory=lambda: MetricsTable.model_validate({}), description="Where metrics are read."
+    )
+    rules: list[RuleTable] = Field(min_length=1, description="The rules.")
+    path: Path = Field(exclude=True, description="The file itself; set by the loader, not in the file.")
+
+    def resolve(self, uri: str) -> Path:
+        """The file that a `file:` or `sqlite:` URI, or a plain path, names."""
+        return self.path.parent / uri.removeprefix("file:").removeprefix("sqlite:")
+
+    def rules_compiled(self) -> tuple[Rule, ...]:
+        """The rules as the guard takes them."""
+        return tuple(_rule(table) for table in self.rules)
+
+
+def load(path: Path) -> Settings:
+    """The settings of a file, judged whole. Raises: Misuse, one line."""
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except OSError as why:
+        raise Misuse(f"{path}: {why.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as why:
+        raise Misuse(f"{path}: {why}") from None
+    if "path" in raw:
+        raise Misuse("path: unknown; a path belongs to a rule")
+    try:
+        settings = Settings.model_validate({**raw, "path": path})
+    except ValidationError as why:
+        raise Misuse(_line(why)) from None
+    _judge(settings)
+    return settings
+
+
+def policy_version(path: Path) -> str:
+    """12 hex digits that change with the file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _line(why: ValidationError) -> str:
+    """The first mistake in one line: key, value, and the nearest right one."""
+    first = why.errors()[0]
+    *parents, last = first["loc"]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    if first["type"] == "extra_forbidden":
+        known = [name for name in _known(parents) if name != "path" or parents]
+        near = difflib.get_close_matches(str(last), known, 1)
+        return f"{key}: unknown; " + (f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}")
+    if first["type"] == "missing":
+        return f"{key}: missing"
+    given = first["input"] if isinstance(first["input"], str | int | float | bool) else type(first["input"]).__name__
+    return f'{key} = "{given}": {first["msg"][0].lower()}{first["msg"][1:]}'
+
+
+def _known(parents: list[int | str]) -> list[str]:
+    tables: dict[str, type[BaseModel]] = {
+        "listen": Listen, "tls": Tls, "keys": Keys, "store": Store, "metrics": MetricsTable, "rules": RuleTable,
+    }  # fmt: skip
+    table = tables[str(parents[0])] if parents else Settings
+    return list(table.model_fields)
+
+
+def _judge(settings: Settings) -> None:
+    for i, origin in enumerate(settings.public_origins):
+        _judge_origin(f"public_origins[{i}]", origin)
+    if settings.tls is None and not _loopback(settings.listen.host):
+        raise Misuse(f'listen.host = "{settings.listen.host}": plain HTTP is served on loopback only; add [tls]')
+    uris = {"keys.signing": settings.keys.signing, "keys.wrapping": settings.keys.wrapping}
+    if settings.tls is not None:
+        uris["tls.key"] = settings.tls.key
+    for key, uri in uris.items():
+        if not uri.startswith("file:"):
+            raise Misuse(f"{key}: a secret is named by a URI, as in file:keys/name; this version knows file:")
+    if not settings.store.durable.startswith("sqlite:") or settings.store.durable == "sqlite:":
+        raise Misuse(f'store.durable = "{settings.store.durable}": this version knows sqlite: and a file')
+    if settings.store.fast != "memory:":
+        raise Misuse(f'store.fast = "{settings.store.fast}": this version knows memory:')
+    prefix = settings.external_prefix
+    if prefix and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix):
+        raise Misuse(f'external_prefix = "{prefix}": a path without its last slash, as in /api')
+    for i, rule in enumerate(settings.rules):
+        _judge_rule(f"rules[{i}]", rule, settings.environment)
+
+
+def _judge_origin(key: str, origin: str) -> None:
+    parts = urlsplit(origin)
+    plain = parts.scheme == "http" and _loopback(parts.hostname or "")
+    if (parts.scheme != "https" and not plain) or not parts.hostname or parts.path or parts.query or parts.username:
+        raise Misuse(f'{key} = "{origin}": an origin is https://host or https://host:port and nothing more')
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _judge_rule(key: str, rule: RuleTable, environment: str) -> None:
+    if rule.profile not in ("open", "signed"):
+        later = "not in this version; " if rule.profile in _LATER else ""
+        raise Misuse(f'{key}.profile = "{rule.profile}": {later}profiles are open, signed')
+    writes = set(rule.methods) - _SAFE
+    if rule.profile == "open" and writes and environment == "production" and not rule.because:
+        raise Misuse(f'{key}.because: an open rule that takes {min(writes)} needs a reason, as in "sign-up form"')
+    if rule.stream and writes:
+        raise Misuse(f"{key}.stream: only GET and HEAD can be streamed, not {min(writes)}")
+    for header in rule.headers:
+        if _UNLISTABLE.fullmatch(header.lower().replace("_", "-")):
+            raise Misuse(f'{key}.headers: "{header}" speaks for a proxy or for the guard and never reaches the app')
+    for limit in rule.limits:
+        try:
+            parse_limit(limit)
+        except ValueError as why:
+            raise Misuse(f"{key}.limits: {why}") from None
+    for method in rule.methods:
+        if method != method.upper() or not method.isalpha():
+            raise Misuse(f'{key}.methods: "{method}" is no method; nearest is "{method.upper()}"')
+
+
+def _rule(table: RuleTable) -> Rule:
+    return Rule(
+        template=table.path,
+        methods=frozenset(table.methods),
+        profile=table.profile,
+        observe=table.mode == "observe",
+        scopes=frozenset(table.scopes),
+        limits=tuple(parse_limit(limit) for limit in table.limits),
+        content_types=frozenset(kind.lower() for kind in table.content_types),
+        headers=frozenset(header.lower().encode("ascii") for header in table.headers),
+        max_age_seconds=table.max_age,
+        max_body_bytes=table.max_body,
+        fresh=table.fresh,
+        fast_replay=table.replay == "fast",
+        idempotency_required=table.idempotency == "required",
+        stream=table.stream,
+        exact=table.exact,
+        slash_ok=table.slash_ok,
+        because=table.because,
+    )

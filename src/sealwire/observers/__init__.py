@@ -1,0 +1,1 @@
+"""Who hears of each outcome, after it went out."""

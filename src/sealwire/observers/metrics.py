@@ -1,0 +1,36 @@
+"""
+Prometheus metrics of the outcomes.
+
+Owns: their names and labels. Labels come from the rules and the table of errors, so there is a bounded number of
+series.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from sealwire.call import Outcome
+
+
+class Metrics:
+    """Observer that counts into `registry`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._decisions = Counter(
+            "sealwire_decisions", "Calls by what became of them.", ("decision", "reason", "route"), registry=registry
+        )
+        self._duration = Histogram(
+            "sealwire_call_duration_seconds", "From the head of a call to its reply.", ("route",), registry=registry
+        )
+        self._replays = Counter("sealwire_replay_rejections", "Messages refused as seen before.", registry=registry)
+        self._skew = Histogram("sealwire_clock_skew_seconds", "Distance of created from this clock.", registry=registry)
+
+    def heard(self, outcome: Outcome) -> None:
+        """As the port says."""
+        reason, route = outcome.code.partition("/")[0], outcome.template or "none"
+        self._decisions.labels(outcome.decision, reason, route).inc()
+        self._duration.labels(route).observe(outcome.duration_seconds)
+        if reason == "replay-detected":
+            self._replays.inc()
+        if outcome.skew_seconds is not None:
+            self._skew.observe(abs(outcome.skew_seconds))

@@ -1,11 +1,13 @@
-"""A whole guard in this process: real stages over memory stores, a settable clock, and the real client on the other side."""
+"""A whole guard in this process: real stages over memory stores, a settable clock, requests made as bytes by hand."""
 
 from __future__ import annotations
 
 import os
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import httpx2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,7 +18,7 @@ from sealwire.fronts.asgi import TARGET_EXTENSION, GuardedApp, Message, Receive,
 from sealwire.guard import Deployment
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
 from sealwire.protocol.digest import content_digest
-from sealwire.protocol.jwk import Signer
+from sealwire.protocol.jwk import Signer, load_verifier
 from sealwire.protocol.signature import signer_of
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
@@ -81,8 +83,6 @@ class World:
 
     def add_key(self, signer: Signer, client: str, state: str = "active", expires_at: float | None = None) -> None:
         """Enrols a key without the ceremony."""
-        from sealwire.protocol.jwk import load_verifier
-
         record = KeyRecord(
             signer.keyid, f"cli_{client}", client, client, client, frozenset(("trade",)), (),
             load_verifier(signer.jwk), state, START - 100, expires_at,
@@ -110,8 +110,6 @@ class World:
 
         async def collect(message: Message) -> None:
             sent.append(message)
-
-        from urllib.parse import unquote_to_bytes
 
         scope: dict[str, Any] = {
             "type": "http",
@@ -174,8 +172,6 @@ class Wire:
         secret: Callable[[bytes], bytes] | None = None,
     ) -> Wire:
         """Adds Signature-Input and Signature over what the profile demands, or over `covered`."""
-        from base64 import b64encode, urlsafe_b64encode
-
         nonce = nonce or urlsafe_b64encode(os.urandom(18)).decode()
         if covered is None:
             covered = ["@method", "@authority", "@path", "@query"]
@@ -190,7 +186,9 @@ class Wire:
         lines = []
         for name in covered:
             value = derived.get(name)
-            lines.append(b'"%s": %s' % (name.encode(), dict(self.headers).get(name.encode(), b"") if value is None else value))
+            lines.append(
+                b'"%s": %s' % (name.encode(), dict(self.headers).get(name.encode(), b"") if value is None else value)
+            )
         listed = " ".join(f'"{name}"' for name in covered)
         text = f"({listed});created={created};expires={created + 60 if expires is None else expires}"
         text += f';keyid="{keyid or signer.keyid}";nonce="{nonce}"'
@@ -203,6 +201,13 @@ class Wire:
         return self
 
 
-_SIGNED_FIELDS = {b"content-type", b"content-digest", b"authorization", b"dpop", b"idempotency-key", b"sealwire-approval"}
+_SIGNED_FIELDS = {
+    b"content-type",
+    b"content-digest",
+    b"authorization",
+    b"dpop",
+    b"idempotency-key",
+    b"sealwire-approval",
+}
 
 Sender = Callable[[Wire], Awaitable[httpx2.Response]]

@@ -43,7 +43,7 @@ def judge(window: Window, now: float, *, restarted: bool, demand_server_nonce: b
 
     Raises: clock-skew.
     """
-    behind = round(now - window.first_valid)
+    behind = int(now - window.first_valid)
     if now < window.first_valid - SKEW_SECONDS:
         raise _skew("early", f"{-behind} s ahead; at most {SKEW_SECONDS} s")
     if now >= window.last_valid:

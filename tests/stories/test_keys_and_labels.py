@@ -104,11 +104,11 @@ async def test_a_client_without_the_scope(world: World) -> None:
     """
     poor = signer_of(ec.generate_private_key(ec.SECP256R1()))
     world.add_key(poor, "poor")
-    record = world.directory._keys[poor.keyid]  # noqa: SLF001  # the story's own directory
-    world.directory._keys[poor.keyid] = record._replace(scopes=frozenset())  # noqa: SLF001
+    record = world.directory._keys[poor.keyid]  # the story's own directory
+    world.directory._keys[poor.keyid] = record._replace(scopes=frozenset())
     await refused(world, Wire("POST", b"/v1/orders", b"{}").sign(poor), 403, "scope-insufficient")
     for networks, ok in (("198.51.100.0/24", False), ("192.0.2.0/24", True)):
-        world.directory._keys[poor.keyid] = record._replace(addresses=(networks,))  # noqa: SLF001
+        world.directory._keys[poor.keyid] = record._replace(addresses=(networks,))
         if ok:
             assert (await world.send(Wire("POST", b"/v1/orders", b"{}").sign(poor))).status_code == 200
         else:

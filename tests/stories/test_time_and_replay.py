@@ -15,7 +15,7 @@ from tests.stories.world import START, Wire, World
 @pytest.mark.parametrize(
     ("age", "accepted"), [(59, True), (60, False), (61, False), (-9, True), (-10, True), (-11, False)]
 )
-async def test_the_window(world: World, age: int, accepted: bool) -> None:  # noqa: FBT001
+async def test_the_window(world: World, age: int, accepted: bool) -> None:
     """
     C1: created 59, 60, 61 s ago, and 9, 10, 11 s ahead.
 
@@ -138,7 +138,7 @@ async def test_after_a_restart(world: World) -> None:
     Stopped by: verify
     """
     world.nonces.epoch = START - 50
-    world.directory._keys[world.signer.keyid] = world.directory._keys[world.signer.keyid]._replace(enrolled_at=0)  # noqa: SLF001
+    world.directory._keys[world.signer.keyid] = world.directory._keys[world.signer.keyid]._replace(enrolled_at=0)
     await refused(world, Wire().sign(world.signer, created=int(START) - 41), 401, "clock-skew")
     assert (await world.send(Wire().sign(world.signer, created=int(START) - 40))).status_code == 200
 
@@ -166,7 +166,7 @@ async def test_more_live_nonces_than_a_key_may_hold(world: World) -> None:
 
     Stopped by: nonce
     """
-    world.nonces._live_nonces = 2  # noqa: SLF001
+    world.nonces._live_nonces = 2
     for _ in range(2):
         assert (await world.send(Wire().sign(world.signer))).status_code == 200
     problem = await refused(world, Wire().sign(world.signer), 429, "rate-limited")
@@ -189,8 +189,8 @@ async def test_one_effect_for_one_idempotency_key(world: World) -> None:
     assert len(world.entered) == 1
     await refused(world, request(b'{"amount": "9"}'), 422, "idempotency-conflict")
     await refused(world, request(key=b"k" * 256), 422, "request-invalid")
-    for entry in world.ledger._idempotency:  # noqa: SLF001
-        world.ledger._idempotency[entry] = world.ledger._idempotency[entry]._replace(wrapped=None)  # noqa: SLF001
+    for entry in world.ledger._idempotency:
+        world.ledger._idempotency[entry] = world.ledger._idempotency[entry]._replace(wrapped=None)
     problem = await refused(world, request(), 409, "idempotency-in-progress")
     assert problem["outcome"] == "unknown"
 

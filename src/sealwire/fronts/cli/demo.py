@@ -31,7 +31,7 @@ def demo(state: Path, port: int, *, tour_only: bool) -> None:
     console.print("[bold yellow]  DEVELOPMENT: throw-away keys, not for production[/]")
     if tour_only:
         with tempfile.TemporaryDirectory(prefix="sealwire-tour-") as folder:
-            held = _run(DemoState(Path(folder), _free_port()), console, stay=False)
+            held = _run(DemoState(Path(folder), free_port()), console, stay=False)
         raise typer.Exit(0 if held else 5)
     _run(DemoState(state, port), console, stay=True)
 
@@ -39,8 +39,7 @@ def demo(state: Path, port: int, *, tour_only: bool) -> None:
 def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
     state.make()
     password = state.add_user(_USER)
-    os.environ["EXCHANGE_DATABASE"], os.environ["EXCHANGE_USERS"] = str(state.database), str(state.users)
-    with _serving(state):
+    with serving(state):
         console.print(f"  exchange   {state.origin}     TLS 1.3, local CA in {state.ca}", soft_wrap=True)
         console.print(f"  log        {state.folder / 'calls.jsonl'}     one JSON line a call", soft_wrap=True)
         console.print("  tour")
@@ -61,27 +60,28 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
 
 
 @contextlib.contextmanager
-def _serving(state: DemoState) -> Iterator[None]:
-    """The exchange on a thread of its own, from its first call to its last."""
-    log = (state.folder / "calls.jsonl").open("a", encoding="utf-8")
-    running, ports = prepare(load(state.config), lambda line: log.write(f"{line}\n"))
-    thread = threading.Thread(target=running.run, name="exchange", daemon=True)
-    thread.start()
-    try:
-        until = time.monotonic() + _START_SECONDS
-        while not running.started:
-            if not thread.is_alive() or time.monotonic() > until:
-                raise Misuse(f"the exchange did not start; is port {state.port} free?")
-            time.sleep(0.02)
-        yield
-    finally:
-        running.should_exit = True
-        thread.join(10)
-        ports.close()
-        log.close()
+def serving(state: DemoState) -> Iterator[None]:
+    """The exchange on a thread of its own, from its first call to its last. Raises: Misuse if it does not start."""
+    os.environ["EXCHANGE_DATABASE"], os.environ["EXCHANGE_USERS"] = str(state.database), str(state.users)
+    with (state.folder / "calls.jsonl").open("a", buffering=1, encoding="utf-8") as log:
+        running, ports = prepare(load(state.config), lambda line: log.write(f"{line}\n"))
+        thread = threading.Thread(target=running.run, name="exchange", daemon=True)
+        thread.start()
+        try:
+            until = time.monotonic() + _START_SECONDS
+            while not running.started:
+                if not thread.is_alive() or time.monotonic() > until:
+                    raise Misuse(f"the exchange did not start; is port {state.port} free?")
+                time.sleep(0.02)
+            yield
+        finally:
+            running.should_exit = True
+            thread.join(10)
+            ports.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -160,7 +160,8 @@ def policy_version(path: Path) -> str:
 
 def _line(why: ValidationError) -> str:
     """The first mistake in one line: key, value, and the nearest right one."""
-    first = why.errors()[0]
+    # A misspelt key is also a missing one: the spelling is what has to be mended.
+    first = min(why.errors(), key=lambda error: error["type"] != "extra_forbidden")
     *parents, last = first["loc"]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     if first["type"] == "extra_forbidden":

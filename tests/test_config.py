@@ -1,0 +1,139 @@
+"""A setting that is wrong stops the start with one line that names it; one that is left out is secure."""
+
+from pathlib import Path
+
+import pytest
+
+from sealwire.config import Settings, load, policy_version
+from sealwire.errors import Misuse
+
+GOOD = """\
+public_origins = ["https://api.example"]
+[tls]
+certificate = "cert.pem"
+key = "file:key.pem"
+[keys]
+signing = "file:signing.pem"
+wrapping = "file:wrapping.key"
+[store]
+durable = "sqlite:sealwire.db"
+[[rules]]
+path = "/v1/**"
+"""
+
+
+def loaded(folder: Path, text: str) -> Settings:
+    """The settings of this text."""
+    path = folder / "sealwire.toml"
+    path.write_text(text, encoding="utf-8")
+    return load(path)
+
+
+def test_what_is_left_out_is_secure(tmp_path: Path) -> None:
+    """B12: each option that is left out has its documented secure default."""
+    settings = loaded(tmp_path, GOOD)
+    (rule,) = settings.rules_compiled()
+    assert settings.environment == "production"
+    assert (settings.listen.host, settings.listen.port) == ("127.0.0.1", 8443)
+    assert (rule.profile, rule.observe, rule.max_age_seconds, rule.fast_replay) == ("signed", False, 60, False)
+    assert rule.methods == {"GET", "POST", "PUT", "PATCH", "DELETE"}
+    assert (rule.headers, rule.exact, rule.stream, rule.slash_ok) == (frozenset(), False, False, "")
+    assert rule.content_types == {"application/json"}
+    assert settings.resolve("file:a/b.pem") == tmp_path / "a/b.pem"
+    assert len(policy_version(settings.path)) == 12
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("public_origins", "public_origin", 'public_origin: unknown; did you mean "public_origins"?'),
+        ('path = "/v1/**"', 'path = "/v1/**"\nprofil = "open"', 'rules[0].profil: unknown; did you mean "profile"?'),
+        ("durable", "durabel", 'store.durabel: unknown; did you mean "durable"?'),
+        (
+            "[[rules]]",
+            '[[rules]]\nprofile = "sealed"',
+            'rules[0].profile = "sealed": not in this version; profiles are open, signed',
+        ),
+        ("[[rules]]", '[[rules]]\nprofile = "sined"', 'rules[0].profile = "sined": profiles are open, signed'),
+        (
+            "[[rules]]",
+            '[[rules]]\nmode = "observ"',
+            "rules[0].mode = \"observ\": input should be 'enforce' or 'observe'",
+        ),
+        (
+            "[[rules]]",
+            '[[rules]]\nheaders = ["X_Forwarded-For"]',
+            'rules[0].headers: "X_Forwarded-For" speaks for a proxy or for the guard and never reaches the app',
+        ),
+        (
+            "[[rules]]",
+            '[[rules]]\nlimits = ["5 per min"]',
+            "rules[0].limits: '5 per min' is not of the form N/period per kind, as in 60/min per key",
+        ),
+        (
+            "[[rules]]",
+            '[[rules]]\nmax_age = "10m"',
+            'rules[0].max_age = "600": input should be less than or equal to 300',
+        ),
+        (
+            "[[rules]]",
+            '[[rules]]\nprofile = "open"',
+            'rules[0].because: an open rule that takes DELETE needs a reason, as in "sign-up form"',
+        ),
+        ("[[rules]]", "[[rules]]\nstream = true", "rules[0].stream: only GET and HEAD can be streamed, not DELETE"),
+        ("[[rules]]", '[[rules]]\nmethods = ["get"]', 'rules[0].methods: "get" is no method; nearest is "GET"'),
+        (
+            "sqlite:sealwire.db",
+            "postgresql://db",
+            'store.durable = "postgresql://db": this version knows sqlite: and a file',
+        ),
+        ("[store]", '[store]\nfast = "redis://x"', 'store.fast = "redis://x": this version knows memory:'),
+        (
+            "file:wrapping.key",
+            "hunter2",
+            "keys.wrapping: a secret is named by a URI, as in file:keys/name; this version knows file:",
+        ),
+        (
+            "https://api.example",
+            "http://api.example",
+            'public_origins[0] = "http://api.example": an origin is https://host or https://host:port and nothing more',
+        ),
+        ("[tls]", '[listen]\nhost = "0.0.0.0"\n[tls2]', 'tls2: unknown; did you mean "tls"?'),
+        (
+            "[tls]",
+            'external_prefix = "api/"\n[tls]',
+            'external_prefix = "api/": a path without its last slash, as in /api',
+        ),
+        (
+            "[[rules]]",
+            "[[rules]",
+            "sealwire.toml: Expected ']]' at the end of an array declaration (at line 10, column 8)",
+        ),
+    ],
+)
+def test_one_line_for_each_mistake(tmp_path: Path, old: str, new: str, line: str) -> None:
+    """The key, the value, and the nearest right one; never a secret."""
+    with pytest.raises(Misuse) as found:
+        loaded(tmp_path, GOOD.replace(old, new, 1))
+    assert str(found.value).endswith(line)
+    assert "hunter2" not in str(found.value)
+
+
+def test_plain_http_stays_at_home(tmp_path: Path) -> None:
+    """Without a certificate only loopback is served; a file that is not there is said to be none."""
+    plain = GOOD.replace('[tls]\ncertificate = "cert.pem"\nkey = "file:key.pem"\n', "")
+    assert loaded(tmp_path, plain).tls is None
+    with pytest.raises(Misuse, match=r'listen.host = "0.0.0.0": plain HTTP is served on loopback only'):
+        loaded(tmp_path, plain.replace("[keys]", '[listen]\nhost = "0.0.0.0"\n[keys]'))
+    with pytest.raises(Misuse, match="No such file"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(Misuse, match="path: unknown"):
+        loaded(tmp_path, 'path = "x"\n' + GOOD)
+
+
+def test_every_setting_is_documented() -> None:
+    """The manual is made of the fields' descriptions: each has one."""
+    tables = [Settings, *(field.annotation for field in Settings.model_fields.values())]
+    for table in tables:
+        for name, field in getattr(table, "model_fields", {}).items():
+            assert field.description, name

@@ -133,6 +133,15 @@ class Guard:
         self._tell(trace, trace.status if reply is None else reply.status, started)
         return reply
 
+    async def misuse(self, arrival: Arrival) -> Reply:
+        """The answer to a call whose front is wired wrongly: 500, whatever the call is."""
+        now = self._clock.now()
+        request_id = identifier("req", int(now * 1000), self._entropy(RANDOM_BYTES))
+        trace = _Trace(request_id, now, arrival.address, arrival.method)
+        reply = await self._turn_away(Fault("internal", "misuse"), None, trace)
+        self._tell(trace, reply.status, self._clock.monotonic())
+        return reply
+
     async def _serve(self, arrival: Arrival, enter: Enter, trace: _Trace) -> Reply | None:
         held: dict[type, Evidence] = {}
         try:

@@ -69,16 +69,19 @@ class GuardedApp:
 
         client = scope.get("client")
         target = self._target(scope)
-        arrival = Arrival(scope["method"], target, list(scope["headers"]), client[0] if client else "", read)
+        arrival = Arrival(scope["method"], target or b"", list(scope["headers"]), client[0] if client else "", read)
         try:
-            reply = await self._guard.handle(arrival, enter)
+            if target is None:
+                reply: Reply | None = await self._guard.misuse(arrival)
+            else:
+                reply = await self._guard.handle(arrival, enter)
         except ClientGone:
             return
         if reply is not None:
             await _send_reply(send, reply)
 
-    def _target(self, scope: Scope) -> bytes:
-        """The request target; empty, which is refused, where it can't be known or a middleware has changed it."""
+    def _target(self, scope: Scope) -> bytes | None:
+        """The request target; None, a misuse, where it can't be known or a middleware has changed it."""
         extension = scope.get("extensions", {}).get(TARGET_EXTENSION)
         raw = scope.get("raw_path") or b""
         query = scope.get("query_string", b"")
@@ -86,22 +89,19 @@ class GuardedApp:
         if extension is None:
             if not self._front_end:
                 _LOG.error("misuse: the server does not hand on the exact target; name the front end that judges it")
-                return _UNKNOWN
+                return None
             return joined
         exact: bytes = extension["target"]
         root = scope.get("root_path", "").encode("utf-8")
         if exact.partition(b"?")[0] not in (raw, raw.removeprefix(root)) or not _same_path(scope, raw):
             _LOG.error("misuse: a middleware before the guard changed the path; the guard must be outermost")
-            return _UNKNOWN
+            return None
         return exact
 
     async def _enter(self, scope: Scope, entry: Entry, begin: Begin, receive: Receive, send: Send) -> Reply | None:
         answer = _Answer(entry, begin, send)
         await self._app(_inner_scope(scope, entry), _once(entry.body, receive), answer.send)
         return answer.reply()
-
-
-_UNKNOWN = b""
 
 
 def _same_path(scope: Scope, raw: bytes) -> bool:

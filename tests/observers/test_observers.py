@@ -1,0 +1,95 @@
+"""What the observers tell of an outcome, and what they never tell."""
+
+import asyncio
+import json
+import logging
+
+from prometheus_client import CollectorRegistry
+
+from sealwire.call import Outcome
+from sealwire.errors import Fault
+from sealwire.observers.log import JsonFormatter, JsonLog
+from sealwire.observers.metrics import Metrics
+from sealwire.observers.tally import Tally
+from sealwire.stores.memory_durable import MemoryLedger
+from tests.stories.world import START, SetClock
+
+OUTCOME = Outcome(
+    "req_1", START, "/v1/orders", "POST", 201, "ok", "entered", "cli_1", "alice", "key", "192.0.2.1", 0.25, 2.0
+)
+REFUSED = OUTCOME._replace(
+    status=401, code="replay-detected/nonce", decision="refused", client="", user="", skew_seconds=None
+)
+
+
+def test_a_line_for_each_outcome() -> None:
+    """One JSON line in ECS names, control characters escaped."""
+    lines: list[str] = []
+    JsonLog(lines.append).heard(OUTCOME._replace(user="al\r\nice\x1b[31m"))
+    assert lines[0].isprintable()
+    line = json.loads(lines[0])
+    assert line["@timestamp"] == "2026-09-21T14:13:20.000Z"
+    assert (line["url.template"], line["http.response.status_code"], line["event.duration"]) == (
+        "/v1/orders",
+        201,
+        250_000_000,
+    )
+
+
+def test_an_exception_without_its_message() -> None:
+    """What the caller sent may stand in an exception's message: the log tells its kind and place only."""
+    try:
+        raise ValueError("MARKER")
+    except ValueError as why:
+        record = logging.LogRecord("n", logging.ERROR, "f", 1, "it failed", (), (type(why), why, why.__traceback__))
+    line = JsonFormatter().format(record)
+    assert "MARKER" not in line
+    assert json.loads(line)["error.type"] == "ValueError"
+    plain = json.loads(JsonFormatter().format(logging.LogRecord("n", logging.INFO, "f", 1, "a %s", ("b",), None)))
+    assert plain["message"] == "a b"
+
+
+def test_counts() -> None:
+    """Decisions by reason and route, replays, skew; no id in any label."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.heard(OUTCOME)
+    metrics.heard(REFUSED._replace(template=""))
+    labels = {"decision": "refused", "reason": "replay-detected", "route": "none"}
+    assert registry.get_sample_value("sealwire_decisions_total", labels) == 1
+    assert registry.get_sample_value("sealwire_replay_rejections_total") == 1
+    assert registry.get_sample_value("sealwire_clock_skew_seconds_sum") == 2
+    assert registry.get_sample_value("sealwire_call_duration_seconds_count", {"route": "/v1/orders"}) == 1
+
+
+async def test_noise_becomes_a_count() -> None:
+    """Refusals before proof are one row an address, minute and slug, written when the minute is over."""
+    ledger = MemoryLedger(SetClock())
+    tally = Tally(ledger, bound=2)
+    for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"):
+        tally.heard(REFUSED._replace(address=address))
+    tally.heard(OUTCOME._replace(at=START + 60))
+    await asyncio.sleep(0)
+    minute = int(START // 60)
+    assert ledger.tallies == [
+        ("192.0.2.1", minute, "replay-detected", 2),
+        ("192.0.2.2", minute, "replay-detected", 1),
+        ("other", minute, "replay-detected", 2),
+    ]
+
+
+async def test_counts_that_cannot_be_written_are_kept() -> None:
+    """A ledger that does not answer loses no count."""
+    ledger = MemoryLedger(SetClock())
+    write = ledger.tally
+
+    async def fails(rows: object) -> None:
+        raise Fault("audit-unavailable", "write")
+
+    ledger.tally = fails  # type: ignore[method-assign]
+    tally = Tally(ledger)
+    tally.heard(REFUSED)
+    await tally.flush()
+    ledger.tally = write  # type: ignore[method-assign]
+    await tally.flush()
+    assert [row[3] for row in ledger.tallies] == [1]

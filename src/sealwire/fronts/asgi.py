@@ -93,6 +93,9 @@ class GuardedApp:
             return joined
         exact: bytes = extension["target"]
         root = scope.get("root_path", "").encode("utf-8")
+        if not exact.startswith(b"/") or b"#" in exact:
+            # The parser has dropped parts of these; the guard refuses them as they came.
+            return exact
         if exact.partition(b"?")[0] not in (raw, raw.removeprefix(root)) or not _same_path(scope, raw):
             _LOG.error("misuse: a middleware before the guard changed the path; the guard must be outermost")
             return None

@@ -87,7 +87,7 @@ def test_what_is_left_out_is_secure(tmp_path: Path) -> None:
             "postgresql://db",
             'store.durable = "postgresql://db": this version knows sqlite: and a file',
         ),
-        ("[store]", '[store]\nfast = "redis://x"', 'store.fast = "redis://x": this version knows memory:'),
+        ("[store]", '[store]\nfast = "redis://x"', 'store.fast = "redis://x": this version knows memory: and sqlite:'),
         (
             "file:wrapping.key",
             "hunter2",

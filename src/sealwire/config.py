@@ -71,7 +71,10 @@ class Store(_Table):
     """Where state lives."""
 
     durable: str = Field(description="`sqlite:` and a file, relative to this file: decisions, keys, durable nonces.")
-    fast: str = Field("memory:", description="Nonces and buckets: `memory:`, in this one process.")
+    fast: str = Field(
+        "memory:",
+        description="Nonces and buckets: `memory:` in this one process; `sqlite:` shared by `serve --workers`.",
+    )
 
 
 class MetricsTable(_Table):
@@ -195,8 +198,8 @@ def _judge(settings: Settings) -> None:
             raise Misuse(f"{key}: a secret is named by a URI, as in file:keys/name; this version knows file:")
     if not settings.store.durable.startswith("sqlite:") or settings.store.durable == "sqlite:":
         raise Misuse(f'store.durable = "{settings.store.durable}": this version knows sqlite: and a file')
-    if settings.store.fast != "memory:":
-        raise Misuse(f'store.fast = "{settings.store.fast}": this version knows memory:')
+    if settings.store.fast not in ("memory:", "sqlite:"):
+        raise Misuse(f'store.fast = "{settings.store.fast}": this version knows memory: and sqlite:')
     prefix = settings.external_prefix
     if prefix and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix):
         raise Misuse(f'external_prefix = "{prefix}": a path without its last slash, as in /api')

@@ -30,32 +30,41 @@ from sealwire.observers.metrics import Metrics
 def serve_forever(config: Path) -> None:
     """Serves until a signal says stop. Raises: Misuse before the first call is taken."""
     settings = load(config)
-    _log_to_stderr()
+    log_to_stderr()
     if settings.metrics.port is not None:
         start_http_server(settings.metrics.port, "127.0.0.1")
-    running, ports = prepare(settings, _write_line)
+    running, ports = prepare(settings, write_line)
     try:
         running.run()
     finally:
         ports.close()
 
 
-def prepare(settings: Settings, write_line: Callable[[str], object]) -> tuple[uvicorn.Server, Ports]:
+def prepare(settings: Settings, write: Callable[[str], object]) -> tuple[uvicorn.Server, Ports]:
     """
-    A server that was not started yet, its outcomes going to `write_line`, and the ports to be closed after it.
+    A server that was not started yet, its outcomes going to `write`, and the ports to be closed after it.
+
     Raises: Misuse.
     """
-    app = find_app(settings)
     ports = open_ports(settings)
-    observers = (JsonLog(write_line), _metrics())
-    guarded = GuardedApp(app, build_guard(settings, ports, observers), front_end=settings.front_end)
-    context: ssl.SSLContext | None = None
-    if settings.tls is not None:
-        try:
-            context = tls_context(settings.resolve(settings.tls.certificate), settings.resolve(settings.tls.key))
-        except (OSError, ssl.SSLError) as why:
-            raise Misuse(f"tls: certificate and key do not load: {why}") from None
-    return server(guarded, host=settings.listen.host, port=settings.listen.port, context=context), ports
+    app, context = guarded(settings, ports, write), server_context(settings)
+    return server(app, host=settings.listen.host, port=settings.listen.port, context=context), ports
+
+
+def guarded(settings: Settings, ports: Ports, write: Callable[[str], object]) -> GuardedApp:
+    """The app of the settings behind its guard. Raises: Misuse."""
+    observers = (JsonLog(write), _metrics())
+    return GuardedApp(find_app(settings), build_guard(settings, ports, observers), front_end=settings.front_end)
+
+
+def server_context(settings: Settings) -> ssl.SSLContext | None:
+    """The TLS context of the settings, None for plain HTTP. Raises: Misuse."""
+    if settings.tls is None:
+        return None
+    try:
+        return tls_context(settings.resolve(settings.tls.certificate), settings.resolve(settings.tls.key))
+    except (OSError, ssl.SSLError) as why:
+        raise Misuse(f"tls: certificate and key do not load: {why}") from None
 
 
 @functools.cache
@@ -78,11 +87,13 @@ def find_app(settings: Settings) -> App:
     return app
 
 
-def _write_line(line: str) -> None:
+def write_line(line: str) -> None:
+    """One line to stderr."""
     sys.stderr.write(f"{line}\n")
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+    """What the guard and its libraries have to say goes to stderr as JSON lines."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

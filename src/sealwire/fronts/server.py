@@ -8,6 +8,7 @@ Refuses to know: what is behind the app it runs.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,19 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def server(app: Any, *, host: str, port: int, context: ssl.SSLContext | None) -> uvicorn.Server:
-    """A server for `app`, not started. Plain HTTP without a context; the configuration has allowed that or not."""
-    config = uvicorn.Config(
+def configuration(
+    app: Any,
+    *,
+    host: str,
+    port: int,
+    context: Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext] | None,
+    workers: int = 1,
+) -> uvicorn.Config:
+    """
+    uvicorn told to be strict. `app` is an app, or the name of a factory where there are several workers; `context`
+    makes the TLS context of a process. Plain HTTP without one; the settings have allowed that or not.
+    """
+    return uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -95,7 +106,14 @@ def server(app: Any, *, host: str, port: int, context: ssl.SSLContext | None) ->
         server_header=False,
         date_header=True,
         proxy_headers=False,
-        ssl_context_factory=None if context is None else lambda _config, _default: context,
+        ssl_context_factory=context,
         timeout_keep_alive=30,
+        workers=workers,
+        factory=isinstance(app, str),
     )
-    return uvicorn.Server(config)
+
+
+def server(app: Any, *, host: str, port: int, context: ssl.SSLContext | None) -> uvicorn.Server:
+    """A server for `app` in this process, not started."""
+    made = None if context is None else (lambda _config, _default: context)
+    return uvicorn.Server(configuration(app, host=host, port=port, context=made))

@@ -50,11 +50,19 @@ def check_config(context: typer.Context) -> None:
 
 
 @app.command()
-def serve(context: typer.Context) -> None:
+def serve(
+    context: typer.Context,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes; more than 1 share a fast store.")] = 1,
+) -> None:
     """Run the app of the policy file behind its guard."""
+    from sealwire.config import load  # noqa: PLC0415  # a caller's machine carries no server
     from sealwire.fronts.serve import serve_forever  # noqa: PLC0415  # a caller's machine carries no server
+    from sealwire.fronts.workers import run_workers  # noqa: PLC0415  # a caller's machine carries no server
 
-    serve_forever(context.obj)
+    if workers > 1:
+        run_workers(load(context.obj), workers)
+    else:
+        serve_forever(context.obj)
 
 
 @app.command("demo")

@@ -1,0 +1,75 @@
+"""
+Several worker processes behind one socket, sharing one fast store made afresh at each start.
+
+Owns: the fast store's file, which the parent makes in memory-backed storage and takes away, and what a worker is told
+of it. Refuses to know: what a worker serves.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import ssl
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from sealwire.build import SystemClock, open_ports
+from sealwire.config import Settings, load
+from sealwire.errors import Misuse
+from sealwire.fronts.asgi import GuardedApp
+from sealwire.fronts.serve import guarded, log_to_stderr, server_context, write_line
+from sealwire.fronts.server import configuration
+from sealwire.stores import sqlite_fast
+
+_CONFIG, _FAST = "SEALWIRE_WORKER_CONFIG", "SEALWIRE_WORKER_FAST"
+_TMPFS = Path("/dev/shm")  # noqa: S108  # the folder made below it is private (mkdtemp, 0700)
+
+
+def run_workers(settings: Settings, count: int) -> None:
+    """
+    Serves with `count` processes until a signal says stop; one that dies is started again and rejoins the fast store.
+
+    Raises: Misuse if the settings keep nonces in each process's own memory.
+    """
+    if settings.store.fast == "memory:":
+        raise Misuse(f'store.fast = "memory:": {count} workers need one store; nearest is "sqlite:"')
+    # Opened once before the workers do: the schema is made by one process, and what is wrong is said here.
+    open_ports(settings).close()
+    folder = Path(tempfile.mkdtemp(prefix="sealwire-", dir=_TMPFS if _TMPFS.is_dir() else None))
+    try:
+        fast = folder / "fast.db"
+        sqlite_fast.make(fast, SystemClock(), os.urandom)
+        os.environ[_CONFIG], os.environ[_FAST] = str(settings.path.absolute()), str(fast)
+        config = configuration(
+            "sealwire.fronts.workers:worker_app",
+            host=settings.listen.host,
+            port=settings.listen.port,
+            context=None if settings.tls is None else worker_context,
+            workers=count,
+        )
+        with config.bind_socket() as listening:
+            Multiprocess(config, sockets=[listening]).run()
+    finally:
+        shutil.rmtree(folder)
+
+
+def worker_app() -> GuardedApp:
+    """The guarded app of one worker, over the fast store of this start."""
+    log_to_stderr()
+    settings = load(Path(os.environ[_CONFIG]))
+    ports = open_ports(settings, Path(os.environ[_FAST]))
+    atexit.register(ports.close)
+    return guarded(settings, ports, write_line)
+
+
+def worker_context(_config: uvicorn.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """The TLS context of one worker."""
+    context = server_context(load(Path(os.environ[_CONFIG])))
+    if context is None:
+        raise Misuse("tls: a worker was started without it")
+    return context

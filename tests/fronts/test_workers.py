@@ -1,0 +1,120 @@
+"""Four worker processes on one socket: the same bytes at once are accepted once, whoever gets them."""
+
+import asyncio
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from sealwire.admin import Admin
+from sealwire.client import Credential, Transport, enroll
+from sealwire.client.explain import signed_headers
+from sealwire.config import load
+from sealwire.demo.state import DemoState
+from sealwire.errors import Misuse
+from sealwire.fronts.cli.demo import free_port
+from sealwire.fronts.workers import run_workers
+
+pytestmark = pytest.mark.xdist_group("server")
+APP = """
+import json, os
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    await receive()
+    body = json.dumps({"worker": os.getpid()}).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoState]:
+    """An app that says which worker it runs in, on four of them."""
+    state = DemoState(tmp_path_factory.mktemp("fleet"), free_port())
+    state.make()
+    (state.folder / "which.py").write_text(APP)
+    text = state.config.read_text().replace("sealwire.demo.exchange:app_from_environment", "which:app")
+    text = text.replace("app_factory = true", "").replace('fast = "memory:"', 'fast = "sqlite:"')
+    state.config.write_text(text)
+    command = [str(Path(sys.executable).parent / "sealwire"), "--config", str(state.config), "serve", "--workers", "4"]
+    with (state.folder / "stderr.txt").open("w") as stderr:
+        process = subprocess.Popen(command, stderr=stderr, start_new_session=True)
+        try:
+            with httpx2.Client(verify=trust(state)) as http:
+                _wait_for(http, state)
+            yield state
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(20)
+
+
+def trust(state: DemoState) -> ssl.SSLContext:
+    """A context that trusts the demo's CA."""
+    return ssl.create_default_context(cafile=str(state.ca))
+
+
+def _wait_for(http: httpx2.Client, state: DemoState) -> None:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            http.get(f"{state.origin}/v1/time")
+        except httpx2.TransportError:
+            if time.monotonic() > until:
+                raise AssertionError((state.folder / "stderr.txt").read_text()) from None
+            time.sleep(0.1)
+        else:
+            return
+
+
+def credential(state: DemoState) -> Credential:
+    """A client of the fleet, enrolled once."""
+    path = state.folder / "c.json"
+    if not path.exists():
+        with Admin(state.config) as admin:
+            enroll(state.origin, admin.invite("bot"), name="bot", path=path, ca=state.ca)
+    return Credential.load(path)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_100_copies_on_four_workers(fleet: DemoState, method: str) -> None:
+    """C4: exactly one of a hundred copies at once is accepted, and at least two workers took part."""
+    known = await asyncio.to_thread(credential, fleet)
+    path, body = ("/v1/balances", b"") if method == "GET" else ("/v1/withdrawals", b"{}")
+    fields = [("content-type", "application/json")] if body else []
+    signed = signed_headers(known, method, fleet.origin + path, fields, body)
+    headers = [(name, value) for name, value in signed if name not in ("host", "content-length")]
+
+    tls = trust(fleet)
+
+    async def send() -> httpx2.Response:
+        async with httpx2.AsyncClient(verify=tls, timeout=30) as http:
+            return await http.request(method, fleet.origin + path, headers=headers, content=body or None)
+
+    replies = await asyncio.gather(*(send() for _ in range(100)))
+    assert sorted(reply.status_code for reply in replies) == [200] + [401] * 99
+    assert {reply.json()["code"] for reply in replies if reply.status_code == 401} == {"replay-detected"}
+
+
+def test_several_workers_serve(fleet: DemoState) -> None:
+    """At least two of the four answer, else the story above says nothing."""
+    workers = set()
+    for _ in range(40):
+        with httpx2.Client(transport=Transport(credential=credential(fleet))) as http:
+            workers.add(http.get(f"{fleet.origin}/v1/balances").json()["worker"])
+    assert len(workers) >= 2
+
+
+def test_workers_need_one_store(tmp_path: Path) -> None:
+    """Nonces in each worker's own memory would let each accept the same message."""
+    state = DemoState(tmp_path, 8443)
+    state.make()
+    with pytest.raises(Misuse, match=r'store\.fast = "memory:": 2 workers need one store'):
+        run_workers(load(state.config), 2)

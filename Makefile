@@ -15,7 +15,7 @@ export UV_LINK_MODE := copy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run tour test check format fuzz mutants threats lock clean
+.PHONY: help setup run tour test check format bench fuzz mutants threats lock clean
 
 help:
 	@echo 'make setup     .venv and the foreign client of the tests, from the lock files'
@@ -24,6 +24,7 @@ help:
 	@echo 'make test      all tests in parallel, with the branch coverage that pyproject.toml asks for'
 	@echo 'make check     format, lint, types, import contracts, house tests'
 	@echo 'make format    rewrite what format and lint can mend'
+	@echo 'make bench     the measurements, beside their peers and floors'
 	@echo 'make fuzz      the property tests, each with many examples'
 	@echo 'make mutants   200 small damages to the protocol and the stages; the tests must notice each'
 	@echo 'make threats   write THREATS.md again from the stories'
@@ -51,6 +52,9 @@ check: .venv/.stamp
 format: .venv/.stamp
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+
+bench: .venv/.stamp
+	$(BIN)/python -m bench
 
 fuzz: .venv/.stamp
 	$(PYTEST) -n 2 --hypothesis-profile=long tests/fuzz

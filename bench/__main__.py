@@ -1,4 +1,4 @@
-"""`make bench`: every figure as a ratio measured side by side, interleaved, medians of several runs; bench/results.json."""
+"""`make bench`: each figure a ratio measured side by side, in turns, medians of several runs; bench/results.json."""
 
 import asyncio
 import datetime
@@ -24,9 +24,9 @@ from sealwire.client.exchange import Call as ClientCall
 from sealwire.client.signing import by_key, compose, nonce_of
 from sealwire.ports import Decision, DurableNonce
 from sealwire.protocol import profile
-from sealwire.protocol.message import read_head, read_target, Request
-from sealwire.protocol.signature import check
 from sealwire.protocol.jwk import verifier_of
+from sealwire.protocol.message import Request, read_head, read_target
+from sealwire.protocol.signature import check, signer_of
 from sealwire.stores.memory import MemoryNonces
 from sealwire.stores.sqlite import SqliteLedger
 from sealwire.stores.sqlite_file import SqliteFile
@@ -56,18 +56,16 @@ class Resolver(HTTPSignatureKeyResolver):
         public = private.public_key()
         self._public = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
-    def resolve_private_key(self, key_id: str) -> bytes:
+    def resolve_private_key(self, key_id: str) -> bytes:  # noqa: ARG002  # the peer's own form
         return self._private
 
-    def resolve_public_key(self, key_id: str) -> bytes:
+    def resolve_public_key(self, key_id: str) -> bytes:  # noqa: ARG002  # the peer's own form
         return self._public
 
 
-def signatures(world: World) -> dict[str, dict[str, float]]:
+def signatures() -> dict[str, dict[str, float]]:
     """verify_over_floor, verify_vs_peer, sign_vs_peer."""
     private = Ed25519PrivateKey.generate()
-    from sealwire.protocol.signature import signer_of
-
     signer, public = signer_of(private), private.public_key()
     verifier, plans = verifier_of(public), profile.Plans()
     wire = Wire("POST", b"/v1/orders", b'{"amount": "0.01"}').sign(signer)
@@ -92,9 +90,17 @@ def signatures(world: World) -> dict[str, dict[str, float]]:
         made = httpx2.Request("POST", "https://api.example/v1/orders", headers=plain, content=wire.body)
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
         HTTPMessageSigner(signature_algorithm=algorithms.ED25519, key_resolver=resolver).sign(
-            made, key_id="k", created=now, expires=now + datetime.timedelta(seconds=60), nonce=secrets.token_urlsafe(18),
-            tag="sealwire", include_alg=False, covered_component_ids=covered, use_existing_digest=True, body=wire.body,
-        )  # fmt: skip
+            made,
+            key_id="k",
+            created=now,
+            expires=now + datetime.timedelta(seconds=60),
+            nonce=secrets.token_urlsafe(18),
+            tag="sealwire",
+            include_alg=False,
+            covered_component_ids=covered,
+            use_existing_digest=True,
+            body=wire.body,
+        )
         return made
 
     signed = peer_sign()
@@ -164,7 +170,9 @@ def nonces() -> dict[str, dict[str, float]]:
 
 def audit(folder: Path) -> dict[str, dict[str, float]]:
     """audit_append_vs_insert: a durable decision over a bare insert of the same bytes, both in commits of 32."""
-    decision = Decision("req_01", START, "entered", "ok", "cli_01", "u", "k" * 43, "192.0.2.1", "POST", "/v1/orders", "p")
+    decision = Decision(
+        "req_01", START, "entered", "ok", "cli_01", "u", "k" * 43, "192.0.2.1", "POST", "/v1/orders", "p"
+    )
     file = SqliteFile(folder / "ours.db")
     ledger, loop = SqliteLedger(file, SetClock()), asyncio.new_event_loop()
     bare = sqlite3.connect(folder / "bare.db", isolation_level=None)
@@ -194,7 +202,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         world = World(Path(name))
-        for part in (lambda: signatures(world), lambda: guard(world), nonces, lambda: audit(Path(name))):
+        for part in (signatures, lambda: guard(world), nonces, lambda: audit(Path(name))):
             for key, figures in part().items():
                 results[key] = figures
                 print(f"{key:<28}{figures['ratio']:>10}   {figures}")

@@ -7,6 +7,7 @@ Refuses to know: what the app does.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib
 import logging
@@ -55,6 +56,21 @@ def guarded(settings: Settings, ports: Ports, write: Callable[[str], object]) ->
     """The app of the settings behind its guard. Raises: Misuse."""
     observers = (JsonLog(write), _metrics())
     return GuardedApp(find_app(settings), build_guard(settings, ports, observers), front_end=settings.front_end)
+
+
+class Sealwire(GuardedApp):
+    """
+    The guard of a policy file around any ASGI app: `app = Sealwire(app, config="sealwire.toml")`.
+
+    Under another server than ours `front_end` must name what refuses absolute forms and fragments. Raises: Misuse.
+    """
+
+    def __init__(self, app: App, *, config: Path | str) -> None:
+        settings = load(Path(config))
+        ports = open_ports(settings)
+        atexit.register(ports.close)
+        guard = build_guard(settings, ports, (JsonLog(write_line), _metrics()))
+        super().__init__(app, guard, front_end=settings.front_end)
 
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:

@@ -1,0 +1,41 @@
+"""The guard around one's own app, by its public name."""
+
+from pathlib import Path
+
+import httpx2
+import pytest
+
+import sealwire
+from sealwire.demo.state import DemoState
+from sealwire.fronts.asgi import Receive, Scope, Send
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Says hello."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+async def test_around_ones_own_app(tmp_path: Path) -> None:
+    """An open route answers, a signed one asks for a signature, an unnamed front end is a misuse."""
+    state = DemoState(tmp_path, 8443)
+    state.make()
+    unnamed = sealwire.Sealwire(app, config=state.config)
+    state.config.write_text('front_end = "nginx"\n' + state.config.read_text())
+    guarded = sealwire.Sealwire(app, config=state.config)
+    answers = []
+    for wrapped, path in ((guarded, "/v1/time"), (guarded, "/v1/balances"), (unnamed, "/v1/time")):
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(wrapped), base_url=state.origin) as http:
+            answers.append((await http.get(path)).status_code)
+    assert answers == [200, 401, 500]
+
+
+def test_an_operator_from_code(tmp_path: Path) -> None:
+    """Every administrative act is a method; other names are none."""
+    state = DemoState(tmp_path, 8443)
+    state.make()
+    with sealwire.Admin(state.config) as admin:
+        assert admin.invite("bot").startswith("sw_test_inv_")
+        assert [invitation.name for invitation in admin.invitations()] == ["bot"]
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = sealwire.nothing

@@ -136,15 +136,26 @@ async def test_a_body_that_nobody_signed(world: World) -> None:
     added = Wire("POST", b"/v1/orders").sign(world.signer).change(b"content-length", b"%d" % len(BODY))
     added.body = BODY
     await refused(world, added, 401, "components-insufficient")
+    for method in (b"GET", b"DELETE"):
+        bodied = Wire(method.decode(), b"/v1/orders/7", BODY).without(b"content-digest").sign(world.signer)
+        await refused(world, bodied, 401, "components-insufficient")
     unannounced = Wire("POST", b"/v1/orders").sign(world.signer)
     unannounced.body = BODY
     await refused(world, unannounced, 401, "components-insufficient")
 
 
-@pytest.mark.parametrize("digest", [b"md5=:Sd/dVLAcvNLSq16eXua5uQ==:", b"nonsense", b"sha-256=:AAAA:"])
+@pytest.mark.parametrize(
+    "digest",
+    [
+        b"md5=:Sd/dVLAcvNLSq16eXua5uQ==:",
+        b"nonsense",
+        b"sha-256=:AAAA:",
+        content_digest(BODY) + b", sha-512=:" + b"A" * 86 + b"==:",
+    ],
+)
 async def test_a_digest_that_counts_for_nothing(world: World, digest: bytes) -> None:
     """
-    A10: a digest of an unknown algorithm only, or one that cannot be read.
+    A10: a digest of an unknown algorithm only, one that cannot be read, a right one beside a wrong one.
 
     Stopped by: body
     """
@@ -186,7 +197,7 @@ async def test_a_component_in_another_case(world: World) -> None:
 
 async def test_too_much_body(world: World) -> None:
     """
-    F16: a body over the cap, declared and not declared.
+    L5: a body over the cap, declared and not declared.
 
     Stopped by: admit
     """

@@ -246,7 +246,7 @@ async def test_rotation_by_somebody_else(world: World) -> None:
 
 async def test_an_enrolment_sent_twice(world: World) -> None:
     """
-    C4: the bytes of an enrolment again; a slow one whose nonce can no longer be claimed.
+    C4: the bytes of an enrolment again.
 
     Stopped by: nonce
     """

@@ -1,11 +1,14 @@
 """Whose key signed, with what, under which label."""
 
+import functools
 import hashlib
 import hmac
+import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealwire.call import Rule
 from sealwire.protocol.signature import signer_of
@@ -13,15 +16,28 @@ from tests.stories.test_coverage_and_binding import refused
 from tests.stories.world import START, Wire, World
 
 
+def hmac_of(secret: bytes, base: bytes) -> bytes:
+    """HMAC-SHA-256."""
+    return hmac.digest(secret, base, hashlib.sha256)
+
+
 async def test_a_public_key_as_a_secret(world: World) -> None:
     """
-    B1: the public key used as an HMAC secret.
+    B1: the public key, raw and as a JWK, PEM and DER, used as an HMAC secret.
 
     Stopped by: verify
     """
-    secret = world.signer.jwk["x"].encode()
-    request = Wire().sign(world.signer, secret=lambda base: hmac.digest(secret, base, hashlib.sha256))
-    await refused(world, request, 401, "signature-mismatch")
+    key = world.directory._keys[world.signer.keyid].verifier.key
+    forms = [
+        world.signer.jwk["x"].encode(),
+        json.dumps(world.signer.jwk).encode(),
+        key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
+    ]
+    for secret in forms:
+        request = Wire().sign(world.signer, secret=functools.partial(hmac_of, secret))
+        await refused(world, request, 401, "signature-mismatch")
 
 
 async def test_another_algorithm_than_the_keys(world: World) -> None:
@@ -86,7 +102,7 @@ async def test_a_key_that_may_not_sign(world: World) -> None:
 @pytest.mark.parametrize("gone", [(b"signature",), (b"signature-input",), (b"signature", b"signature-input")])
 async def test_a_signature_taken_away(world: World, gone: tuple[bytes, ...]) -> None:
     """
-    B11: the signature stripped, one field of it stripped, and a session token instead.
+    B11: the signature stripped, one field of it stripped, both emptied, and a session token instead.
 
     Stopped by: verify
     """
@@ -94,11 +110,13 @@ async def test_a_signature_taken_away(world: World, gone: tuple[bytes, ...]) -> 
     for name in gone:
         request.without(name)
     await refused(world, request.change(b"authorization", b"Bearer session"), 401, "signature-missing")
+    emptied = Wire().sign(world.signer).change(b"signature", b"").change(b"signature-input", b"")
+    await refused(world, emptied, 401, "signature-missing")
 
 
 async def test_a_client_without_the_scope(world: World) -> None:
     """
-    K5: a key without the scope that a rule demands, an address that is not the client's.
+    B12: a key without the scope that a rule demands, an address that is not the client's.
 
     Stopped by: authorize
     """

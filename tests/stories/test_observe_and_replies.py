@@ -91,7 +91,7 @@ async def test_nothing_is_entered_that_is_not_recorded(world: World, monkeypatch
 @pytest.mark.parametrize("taken", ["verify", "body", "nonce", "authenticate", "authorize", "validate", "idempotency"])
 async def test_a_row_lost_from_the_page(world: World, taken: str) -> None:
     """
-    O5: a stage deleted by mistake: the demand is written apart, so the app is not entered.
+    B12: a stage deleted by mistake: the demand is written apart, so the app is not entered.
 
     Stopped by: guard
     """

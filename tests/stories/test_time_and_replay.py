@@ -5,9 +5,11 @@ import json
 import re
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sealwire.call import Rule
 from sealwire.protocol.ratelimit import parse_limit
+from sealwire.protocol.signature import signer_of
 from tests.stories.test_coverage_and_binding import BODY, refused
 from tests.stories.world import START, Wire, World
 
@@ -43,6 +45,8 @@ async def test_the_window(world: World, age: int, accepted: bool) -> None:
         (rb";nonce=\"[^\"]+\"", b';nonce="short"'),
         (rb";keyid=\"[^\"]+\"", b""),
         (rb";tag=", b";x=1;tag="),
+        (rb"created=\d+", b"created=?1"),
+        (rb"expires=\d+", b"expires=%d" % (int(START) + 301)),
     ],
 )
 async def test_parameters_that_are_none(world: World, old: bytes, new: bytes) -> None:
@@ -73,7 +77,7 @@ async def test_100_copies_at_once(world: World, method: str) -> None:
 
 async def test_a_nonce_belongs_to_a_message(world: World) -> None:
     """
-    C5, C26: the same nonce with another body, and with another created.
+    C5, C26: the same nonce with another body, created or expires is a replay; of another key it is another nonce.
 
     Stopped by: nonce
     """
@@ -83,6 +87,14 @@ async def test_a_nonce_belongs_to_a_message(world: World) -> None:
     await refused(world, other, 401, "replay-detected")
     later = Wire().sign(world.signer, nonce=nonce, created=int(START) + 5)
     await refused(world, later, 401, "replay-detected")
+    longer = Wire().sign(world.signer, nonce=nonce, expires=int(START) + 300)
+    await refused(world, longer, 401, "replay-detected")
+    world.clock.at = START + 40  # in another of the memory's own time slices
+    moved = Wire().sign(world.signer, nonce=nonce, created=int(START) + 40)
+    await refused(world, moved, 401, "replay-detected")
+    other_key = signer_of(Ed25519PrivateKey.generate())
+    world.add_key(other_key, "bob")
+    assert (await world.send(Wire().sign(other_key, nonce=nonce, created=int(START) + 40))).status_code == 200
 
 
 async def test_replayed_at_every_second(world: World) -> None:
@@ -115,7 +127,7 @@ async def test_a_stranger_burns_no_nonce(world: World) -> None:
 
 async def test_a_caller_without_a_clock(world: World) -> None:
     """
-    C15, C19: an hour off, the server's nonce serves once, for its key only, for 60 s.
+    C15, C19: an hour off, the server's nonce serves once, for its key only, for 60 s, and not after a restart.
 
     Stopped by: verify
     """
@@ -124,6 +136,12 @@ async def test_a_caller_without_a_clock(world: World) -> None:
     offered = re.search(r'nonce="([^"]+)"', reply.headers["accept-signature"])
     assert reply.status_code == 401
     assert offered is not None
+    thief = signer_of(Ed25519PrivateKey.generate())
+    world.add_key(thief, "bob")
+    await refused(world, Wire().sign(thief, created=wrong, nonce=offered[1]), 401, "clock-skew")
+    kept, world.nonces.secret = world.nonces.secret, b"the nonce key of another start.."
+    await refused(world, Wire().sign(world.signer, created=wrong, nonce=offered[1]), 401, "clock-skew")
+    world.nonces.secret = kept
     again = Wire().sign(world.signer, created=wrong, nonce=offered[1])
     assert (await world.send(again)).status_code == 200
     await refused(world, again, 401, "replay-detected")
@@ -133,7 +151,7 @@ async def test_a_caller_without_a_clock(world: World) -> None:
 
 async def test_after_a_restart(world: World) -> None:
     """
-    C8, C22: the memory of nonces begins after the message was made, so it may have been accepted before.
+    C8: the memory of nonces begins after the message was made, so it may have been accepted before.
 
     Stopped by: verify
     """
@@ -145,7 +163,7 @@ async def test_after_a_restart(world: World) -> None:
 
 async def test_a_slow_body(world: World) -> None:
     """
-    C21: the message ran out while its body dripped in: the claim judges time again.
+    C21: the message ran out before its nonce was claimed: the claim judges time again, on the store's clock.
 
     Stopped by: nonce
     """

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from sealwire.call import Outcome
@@ -59,6 +60,7 @@ def test_counts() -> None:
     assert registry.get_sample_value("sealwire_decisions_total", labels) == 1
     assert registry.get_sample_value("sealwire_replay_rejections_total") == 1
     assert registry.get_sample_value("sealwire_clock_skew_seconds_sum") == 2
+    assert registry.get_sample_value("sealwire_clock_skew_seconds_bucket", {"le": "60.0"}) == 1
     assert registry.get_sample_value("sealwire_call_duration_seconds_count", {"route": "/v1/orders"}) == 1
 
 
@@ -93,3 +95,62 @@ async def test_counts_that_cannot_be_written_are_kept() -> None:
     ledger.tally = write  # type: ignore[method-assign]
     await tally.flush()
     assert [row[3] for row in ledger.tallies] == [1]
+    assert tally.failures == 1
+
+
+class Failing(MemoryLedger):
+    """A ledger that fails with `why` until that is None."""
+
+    why: BaseException | None = None
+
+    async def tally(self, rows: tuple[tuple[str, int, str, int], ...]) -> None:
+        if self.why is not None:
+            raise self.why
+        await super().tally(rows)
+
+
+async def test_a_minute_that_runs_is_not_written() -> None:
+    """At the change of the minute the earlier one goes out; the new one stays until it is over, or until flush."""
+    ledger = MemoryLedger(SetClock())
+    tally = Tally(ledger)
+    tally.heard(REFUSED)
+    tally.heard(REFUSED._replace(at=START + 60))
+    await asyncio.sleep(0)
+    minute = int(START // 60)
+    assert [row[1] for row in ledger.tallies] == [minute]
+    await tally.flush()
+    await tally.flush()
+    assert [row[1] for row in ledger.tallies] == [minute, minute + 1]
+
+
+async def test_no_failure_loses_a_count() -> None:
+    """Not one that the port does not name, nor a cancelled write; the log does not tell its message."""
+    ledger = Failing(SetClock())
+    tally = Tally(ledger)
+    tally.heard(REFUSED)
+    ledger.why = RuntimeError("MARKER")
+    await tally.flush()
+    ledger.why = asyncio.CancelledError()
+    with pytest.raises(asyncio.CancelledError):
+        await tally.flush()
+    ledger.why = None
+    await tally.flush()
+    assert [row[3] for row in ledger.tallies] == [1]
+    assert tally.failures == 1
+
+
+async def test_a_ledger_long_down_stays_within_the_bound(caplog: pytest.LogCaptureFixture) -> None:
+    """Past the bound there is one row a slug, however many minutes pass; no count is lost."""
+    ledger = Failing(SetClock())
+    ledger.why = RuntimeError("MARKER")
+    tally = Tally(ledger, bound=3)
+    for minute in range(50):
+        for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"):
+            tally.heard(REFUSED._replace(at=START + 60 * minute, address=address))
+        await asyncio.sleep(0)
+    ledger.why = None
+    await tally.flush()
+    assert len(ledger.tallies) <= 4
+    assert sum(row[3] for row in ledger.tallies) == 200
+    assert "RuntimeError" in caplog.text
+    assert "MARKER" not in caplog.text

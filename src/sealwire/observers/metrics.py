@@ -11,6 +11,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from sealwire.call import Outcome
 
+#: Seconds. The library's own end at 10, and a signature may be a minute old and more.
+_SKEW_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
+
 
 class Metrics:
     """Observer that counts into `registry`."""
@@ -23,7 +26,12 @@ class Metrics:
             "sealwire_call_duration_seconds", "From the head of a call to its reply.", ("route",), registry=registry
         )
         self._replays = Counter("sealwire_replay_rejections", "Messages refused as seen before.", registry=registry)
-        self._skew = Histogram("sealwire_clock_skew_seconds", "Distance of created from this clock.", registry=registry)
+        self._skew = Histogram(
+            "sealwire_clock_skew_seconds",
+            "Distance of created from this clock.",
+            registry=registry,
+            buckets=_SKEW_BUCKETS,
+        )
 
     def heard(self, outcome: Outcome) -> None:
         """As the port says."""

@@ -1,14 +1,15 @@
 """
 Refusals before proof, counted by address, minute and slug, so that noise cannot flood the ledger.
 
-Keeps: the counts of minutes that are not written yet, at most 10,000 rows; past that they count under the address
-`other`.
+Keeps: the counts that are not written yet, at most `bound` rows and one more a slug; past the bound they count under
+the address `other`. No count is lost to a ledger that fails, however long it does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 
 from sealwire.call import Outcome
 from sealwire.errors import Fault
@@ -20,12 +21,18 @@ _Row = tuple[str, int, str]
 
 
 class Tally:
-    """Observer that appends each minute's counts to the ledger once the minute is over, or at `flush`."""
+    """
+    Observer that appends each minute's counts to the ledger once the minute is over, and all of them at `flush`.
+
+    `failures` is how many writes failed.
+    """
 
     def __init__(self, ledger: Ledger, bound: int = 10_000) -> None:
+        self.failures = 0
         self._ledger = ledger
         self._bound = bound
         self._counts: dict[_Row, int] = {}
+        self._others: dict[str, int] = {}  # the minute under which a slug's row past the bound stands
         self._minute = 0
         self._writing: asyncio.Task[None] | None = None
 
@@ -33,23 +40,40 @@ class Tally:
         """As the port says."""
         minute = int(outcome.at // 60)
         if minute != self._minute and self._counts and (self._writing is None or self._writing.done()):
-            self._writing = asyncio.get_running_loop().create_task(self.flush())
+            self._writing = asyncio.get_running_loop().create_task(self._write(minute))
         self._minute = minute
         if outcome.decision == "refused" and not outcome.client:
             slug = outcome.code.partition("/")[0]
             self._add((outcome.address, minute, slug), 1)
 
     async def flush(self) -> None:
-        """Writes what was counted; counts that could not be written are kept for the next try."""
-        counts, self._counts = self._counts, {}
+        """Writes all that was counted; counts that could not be written are kept for the next try."""
+        await self._write(math.inf)
+
+    async def _write(self, before: float) -> None:
+        """Writes the minutes before this one: a minute that still runs would get a second row for the same thing."""
+        counts = {row: calls for row, calls in self._counts.items() if row[1] < before}
+        if not counts:
+            return
+        self._counts = {row: calls for row, calls in self._counts.items() if row[1] >= before}
+        self._others = {slug: minute for slug, minute in self._others.items() if minute >= before}
         try:
             await self._ledger.tally(tuple((*row, calls) for row, calls in counts.items()))
-        except Fault as fault:
-            _LOG.error("counts of refusals could not be written: %s", fault.code)
-            for row, calls in counts.items():
-                self._add(row, calls)
+        except asyncio.CancelledError:
+            self._keep(counts)
+            raise
+        except Exception as failure:  # noqa: BLE001  # in a task nobody would hear of it, and the counts would be gone
+            self.failures += 1
+            why = failure.code if isinstance(failure, Fault) else type(failure).__name__
+            _LOG.error("counts of refusals could not be written: %s", why)
+            self._keep(counts)
+
+    def _keep(self, counts: dict[_Row, int]) -> None:
+        for row, calls in counts.items():
+            self._add(row, calls)
 
     def _add(self, row: _Row, calls: int) -> None:
         if row not in self._counts and len(self._counts) >= self._bound:
-            row = (_OTHER, *row[1:])
+            # One row a slug, not one a minute too: a ledger that is down for days would have them grow without end.
+            row = (_OTHER, self._others.setdefault(row[2], row[1]), row[2])
         self._counts[row] = self._counts.get(row, 0) + calls

@@ -213,7 +213,10 @@ class Call:
 
 
 class Outcome(NamedTuple):
-    """What became of one call, for those who observe. `code` is `ok` or the ledger's code of the problem."""
+    """
+    What became of one call, for those who observe. `code` is `ok` or the ledger's code of the problem; `recorded` says
+    that it has a row of its own in the ledger.
+    """
 
     request_id: str
     at: float
@@ -228,3 +231,4 @@ class Outcome(NamedTuple):
     address: str
     duration_seconds: float
     skew_seconds: float | None
+    recorded: bool

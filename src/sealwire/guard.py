@@ -9,8 +9,7 @@ know: ASGI, HTTP parsing, stores.
 from __future__ import annotations
 
 import logging
-import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -22,29 +21,27 @@ from sealwire.call import (
     Evidence,
     FirstSeen,
     Idempotent,
-    Outcome,
     Proof,
     Receive,
     Rule,
 )
 from sealwire.errors import Fault, Problem, Refusal
 from sealwire.pipeline import DEMANDS, OBSERVED, Pipeline
-from sealwire.ports import Clock, Decision, DurableNonce, Entropy, IdempotencyClaim, Keyring, Ledger, Observer
+from sealwire.ports import Clock, DurableNonce, Entropy, IdempotencyClaim, Keyring, Ledger, Observer
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 from sealwire.protocol.message import Headers, Reply, Request, read_authority, read_head, read_target
 from sealwire.protocol.problem import answer
 from sealwire.protocol.reply import in_progress, pack
 from sealwire.protocol.window import late
 from sealwire.routes import Routes
+from sealwire.trace import Trace, place
 
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
-_METHODS = _SAFE | {"POST", "PUT", "PATCH", "DELETE", "CONNECT"}
 #: Observe mode refuses these all the same: limits are limits.
 LIMITS = frozenset(("rate-limited", "body-too-large"))
 #: Refusals that prove nothing whatever was held when they were found: they go out unsigned.
 UNPROVEN = frozenset(("replay-detected", "clock-skew"))
 _UNRULED: Headers = ((b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff"))
-_NOTHING: Mapping[type, Evidence] = MappingProxyType({})
 _LOG = logging.getLogger("sealwire.guard")
 
 
@@ -123,7 +120,7 @@ class Guard:
         request_id = identifier("req", int(now * 1000), self._entropy(RANDOM_BYTES))
         if self._deployment.health and arrival.target == self._deployment.health.encode("ascii"):
             return Reply(200, ((b"cache-control", b"no-store"),), b"")
-        trace = _Trace(request_id, now, arrival.address, arrival.method)
+        trace = Trace(request_id, now, arrival.address, arrival.method)
         try:
             reply = await self._serve(arrival, enter, trace)
         except ClientGone:
@@ -137,12 +134,12 @@ class Guard:
         """The answer to a call whose front is wired wrongly: 500, whatever the call is."""
         now = self._clock.now()
         request_id = identifier("req", int(now * 1000), self._entropy(RANDOM_BYTES))
-        trace = _Trace(request_id, now, arrival.address, arrival.method)
+        trace = Trace(request_id, now, arrival.address, arrival.method)
         reply = await self._turn_away(Fault("internal", "misuse"), None, trace)
         self._tell(trace, reply.status, self._clock.monotonic())
         return reply
 
-    async def _serve(self, arrival: Arrival, enter: Enter, trace: _Trace) -> Reply | None:
+    async def _serve(self, arrival: Arrival, enter: Enter, trace: Trace) -> Reply | None:
         held: dict[type, Evidence] = {}
         try:
             # 1. arrive, 2. match: one reading of the head, one rule, one reading of the clock
@@ -159,7 +156,7 @@ class Guard:
             _LOG.error("the guard failed on %s: %s", trace.request_id, place(failure))
             return await self._turn_away(Fault("internal", "bug"), trace.call, trace)
 
-    def _read(self, arrival: Arrival, held: dict[type, Evidence], trace: _Trace) -> Call:
+    def _read(self, arrival: Arrival, held: dict[type, Evidence], trace: Trace) -> Call:
         headers, fields = read_head(arrival.headers)
         authority = read_authority(fields.get(b"host"), self._deployment.authorities)
         target = read_target(arrival.target)
@@ -193,7 +190,7 @@ class Guard:
         return None
 
     async def _record_and_enter(
-        self, call: Call, held: dict[type, Evidence], refusal: Problem | None, enter: Enter, trace: _Trace
+        self, call: Call, held: dict[type, Evidence], refusal: Problem | None, enter: Enter, trace: Trace
     ) -> Reply | None:
         idempotent: Idempotent | None = None
         if refusal is not None:
@@ -225,7 +222,7 @@ class Guard:
         held[Body] = Body(b"".join(chunks))
 
     async def _record(
-        self, call: Call, held: dict[type, Evidence], trace: _Trace, idempotent: Idempotent | None
+        self, call: Call, held: dict[type, Evidence], trace: Trace, idempotent: Idempotent | None
     ) -> None:
         """
         The decision, on stable storage, with the claims that hold or fall with it.
@@ -245,9 +242,10 @@ class Guard:
             raise late()
         if outcome == "taken":
             raise in_progress(0)
+        trace.recorded = True
 
     async def _enter(
-        self, call: Call, held: dict[type, Evidence], idempotent: Idempotent | None, enter: Enter, trace: _Trace
+        self, call: Call, held: dict[type, Evidence], idempotent: Idempotent | None, enter: Enter, trace: Trace
     ) -> Reply | None:
         async def begin(status: int, headers: Headers) -> Reply:
             trace.status = status
@@ -278,7 +276,7 @@ class Guard:
             await self._finish(idempotent, reply, trace)
         return None if reply is None else await self._go_out(call, reply)
 
-    async def _finish(self, idempotent: Idempotent, reply: Reply, trace: _Trace) -> None:
+    async def _finish(self, idempotent: Idempotent, reply: Reply, trace: Trace) -> None:
         try:
             wrapped = self._keyring.wrap(pack(reply), idempotent.scope.encode())
             await self._ledger.finish(idempotent.scope, idempotent.key, wrapped)
@@ -294,10 +292,11 @@ class Guard:
             reply = await stage(call, reply)
         return reply
 
-    async def _turn_away(self, problem: Problem, call: Call | None, trace: _Trace) -> Reply:
+    async def _turn_away(self, problem: Problem, call: Call | None, trace: Trace) -> Reply:
         """A Problem at any step jumps here: worded, recorded where the caller is proven, and out."""
         trace.code = problem.code
         trace.decision = "failed" if isinstance(problem, Fault) else "refused"
+        trace.recorded = False
         idempotent = call is not None and b"idempotency-key" in call.request.fields
         reply = Reply(*answer(problem, self._deployment.origin, trace.request_id, idempotent=idempotent))
         if call is None or (Body not in call.held and call.request.has_content()):
@@ -312,12 +311,13 @@ class Guard:
             return _closing(hardened, reply)
         try:
             await self._ledger.record(trace.decided(call, self._deployment.policy))
+            trace.recorded = True
             return _closing(await self._go_out(call, reply), reply)
         except Fault as fault:
             _LOG.error("the refusal of %s could not be recorded or signed: %s", trace.request_id, fault.code)
             return reply
 
-    def _tell(self, trace: _Trace, status: int, started: float) -> None:
+    def _tell(self, trace: Trace, status: int, started: float) -> None:
         outcome = trace.outcome(status, self._clock.monotonic() - started)
         for observer in self._observers:
             try:
@@ -331,67 +331,3 @@ def _closing(reply: Reply, first: Reply) -> Reply:
     if (b"connection", b"close") in first.headers:
         return Reply(reply.status, (*reply.headers, (b"connection", b"close")), reply.body)
     return reply
-
-
-def place(failure: BaseException) -> str:
-    """Where an exception was raised and of what kind, without its message: that may hold what the caller sent."""
-    frames = traceback.extract_tb(failure.__traceback__)
-    at = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
-    return f"{type(failure).__name__}{at}"
-
-
-class _Trace:
-    """What is known of one call for its record, its log line and its counts; filled in as it goes along."""
-
-    __slots__ = ("address", "at", "call", "code", "decision", "method", "request_id", "status", "template")
-
-    def __init__(self, request_id: str, at: float, address: str, method: str) -> None:
-        self.request_id = request_id
-        self.at = at
-        self.address = address
-        self.method = method if method in _METHODS else "OTHER"
-        self.template = ""
-        self.code = "ok"
-        self.decision = ""
-        self.status = 0
-        self.call: Call | None = None
-
-    def decided(self, call: Call, policy: str) -> Decision:
-        """The ledger's record. Never a path, a query, a field or a body: the rule's template stands for them."""
-        caller = call.get(Caller) if Caller in call.held else None
-        client, user = (caller.client, caller.user or "") if caller else ("", "")
-        return Decision(
-            self.request_id,
-            self.at,
-            self.decision,
-            self.code,
-            client,
-            user,
-            call.get(Proof).keyid if Proof in call.held else "",
-            self.address,
-            self.method,
-            call.rule.template,
-            policy,
-        )
-
-    def outcome(self, status: int, duration_seconds: float) -> Outcome:
-        """What the observers hear."""
-        held = self.call.held if self.call is not None else _NOTHING
-        caller, proof = held.get(Caller), held.get(Proof)
-        client, user = (caller.client, caller.user or "") if isinstance(caller, Caller) else ("", "")
-        key, skew = (proof.keyid, proof.claim.created - self.at) if isinstance(proof, Proof) else ("", None)
-        return Outcome(
-            self.request_id,
-            self.at,
-            self.template,
-            self.method,
-            status,
-            self.code,
-            self.decision,
-            client,
-            user,
-            key,
-            self.address,
-            duration_seconds,
-            skew,
-        )

@@ -16,10 +16,10 @@ from sealwire.stores.memory_durable import MemoryLedger
 from tests.stories.world import START, SetClock
 
 OUTCOME = Outcome(
-    "req_1", START, "/v1/orders", "POST", 201, "ok", "entered", "cli_1", "alice", "key", "192.0.2.1", 0.25, 2.0
+    "req_1", START, "/v1/orders", "POST", 201, "ok", "entered", "cli_1", "alice", "key", "192.0.2.1", 0.25, 2.0, True
 )
 REFUSED = OUTCOME._replace(
-    status=401, code="replay-detected/nonce", decision="refused", client="", user="", skew_seconds=None
+    status=401, code="replay-detected/nonce", decision="refused", client="", user="", skew_seconds=None, recorded=False
 )
 
 

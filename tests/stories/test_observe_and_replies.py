@@ -170,3 +170,33 @@ async def test_a_middleware_that_changes_the_path(world: World, monkeypatch: pyt
     await refused(world, request, 500, "internal")
     monkeypatch.setattr("tests.stories.world.TARGET_EXTENSION", "another")
     await refused(world, request, 500, "internal")
+
+
+@pytest.mark.parametrize("lost", ["seen", "late"])
+async def test_a_claim_lost_in_the_ledger_is_counted(world: World, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    """
+    C24, N5: the fast store forgot the nonce; the decision's own claim is lost, and the refusal is counted.
+
+    Stopped by: guard
+    """
+
+    async def loses(*_: object) -> str:
+        return lost
+
+    monkeypatch.setattr(world.ledger, "record", loses)
+    code = {"seen": "replay-detected", "late": "clock-skew"}[lost]
+    await refused(world, Wire("POST", b"/v1/orders", BODY).sign(world.signer), 401, code)
+    await world.tally.flush()
+    assert [(row[2], row[3]) for row in world.ledger.tallies] == [(code, 1)]
+
+
+async def test_a_recorded_refusal_is_not_counted_twice(world: World) -> None:
+    """
+    N5: a refusal that has a row of its own in the ledger is no count beside it.
+
+    Stopped by: validate
+    """
+    await refused(world, Wire("POST", b"/v1/orders", b"[NaN]").sign(world.signer), 422, "request-invalid")
+    await world.tally.flush()
+    assert len(world.ledger.decisions) == 1
+    assert world.ledger.tallies == []

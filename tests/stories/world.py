@@ -17,6 +17,7 @@ from sealwire.call import KeyRecord, Rule
 from sealwire.fronts.asgi import TARGET_EXTENSION, GuardedApp, Message, Receive, Scope, Send
 from sealwire.guard import Deployment
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
+from sealwire.observers.tally import Tally
 from sealwire.protocol.digest import content_digest
 from sealwire.protocol.jwk import Signer, load_verifier
 from sealwire.protocol.signature import signer_of
@@ -79,6 +80,7 @@ class World:
         )
         deployment = Deployment(ORIGIN, frozenset(("api.example",)), "policy-1")
         self.guard = wire(rules, deployment, ports)
+        (self.tally,) = (one for one in self.guard._observers if isinstance(one, Tally))
         self.app = GuardedApp(self._app, self.guard)
 
     def add_key(self, signer: Signer, client: str, state: str = "active", expires_at: float | None = None) -> None:

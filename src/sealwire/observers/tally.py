@@ -1,5 +1,5 @@
 """
-Refusals before proof, counted by address, minute and slug, so that noise cannot flood the ledger.
+Refusals that have no row in the ledger, counted by address, minute and slug, so that noise cannot flood it.
 
 Keeps: the counts that are not written yet, at most `bound` rows and one more a slug; past the bound they count under
 the address `other`. No count is lost to a ledger that fails, however long it does.
@@ -42,7 +42,7 @@ class Tally:
         if minute != self._minute and self._counts and (self._writing is None or self._writing.done()):
             self._writing = asyncio.get_running_loop().create_task(self._write(minute))
         self._minute = minute
-        if outcome.decision == "refused" and not outcome.client:
+        if outcome.decision == "refused" and not outcome.recorded:
             slug = outcome.code.partition("/")[0]
             self._add((outcome.address, minute, slug), 1)
 

@@ -14,7 +14,6 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -29,6 +28,12 @@ _UNLISTABLE = re.compile(
     r"forwarded|x-forwarded-.*|x-real-ip|x-original-.*|x-rewrite-.*|.*-method-override|client-cert.*|sealwire-.*|host"
     r"|connection|content-length|transfer-encoding|signature|signature-input"
 )
+_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.1
+# A host name or an IPv6 address in brackets, and a port: what a Host field can hold, since it is compared with one.
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
+_ORIGIN = re.compile(rf"(https?)://(?:({_HOST})|\[([0-9A-Fa-f:.]+)\])(?::([1-9][0-9]{{0,4}}))?")
+_SEGMENTS = re.compile(r"(/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
+_APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _SPAN = re.compile(r"([1-9][0-9]{0,6})(s|m|h|d)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -173,8 +178,17 @@ def _line(why: ValidationError) -> str:
         return f"{key}: unknown; " + (f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}")
     if first["type"] == "missing":
         return f"{key}: missing"
+    if first["type"] == "literal_error":
+        choices = re.findall(r"'([^']+)'", str(first["ctx"]["expected"]))
+        return f'{key} = "{first["input"]}": {_nearest(str(first["input"]), choices)}'
     given = first["input"] if isinstance(first["input"], str | int | float | bool) else type(first["input"]).__name__
     return f'{key} = "{given}": {first["msg"][0].lower()}{first["msg"][1:]}'
+
+
+def _nearest(given: str, choices: list[str]) -> str:
+    """The choice that was probably meant, or all of them."""
+    near = difflib.get_close_matches(given, choices, 1)
+    return f'did you mean "{near[0]}"?' if near else "it is " + " or ".join(f'"{choice}"' for choice in choices)
 
 
 def _known(parents: list[int | str]) -> list[str]:
@@ -190,28 +204,46 @@ def _judge(settings: Settings) -> None:
         _judge_origin(f"public_origins[{i}]", origin)
     if settings.tls is None and not _loopback(settings.listen.host):
         raise Misuse(f'listen.host = "{settings.listen.host}": plain HTTP is served on loopback only; add [tls]')
-    uris = {"keys.signing": settings.keys.signing, "keys.wrapping": settings.keys.wrapping}
-    if settings.tls is not None:
-        uris["tls.key"] = settings.tls.key
-    for key, uri in uris.items():
-        if not uri.startswith("file:"):
-            raise Misuse(f"{key}: a secret is named by a URI, as in file:keys/name; this version knows file:")
-    if not settings.store.durable.startswith("sqlite:") or settings.store.durable == "sqlite:":
-        raise Misuse(f'store.durable = "{settings.store.durable}": this version knows sqlite: and a file')
-    if settings.store.fast not in ("memory:", "sqlite:"):
-        raise Misuse(f'store.fast = "{settings.store.fast}": this version knows memory: and sqlite:')
-    prefix = settings.external_prefix
-    if prefix and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix):
-        raise Misuse(f'external_prefix = "{prefix}": a path without its last slash, as in /api')
+    _judge_uris(settings)
+    if settings.external_prefix and not _SEGMENTS.fullmatch(settings.external_prefix):
+        raise Misuse(f'external_prefix = "{settings.external_prefix}": a path without its last slash, as in /api')
+    if settings.health and not _SEGMENTS.fullmatch(settings.health):
+        raise Misuse(f'health = "{settings.health}": a plain path, as in /healthz')
+    if settings.app and not _APP.fullmatch(settings.app):
+        raise Misuse(f'app = "{settings.app}": it is module:name')
     for i, rule in enumerate(settings.rules):
         _judge_rule(f"rules[{i}]", rule, settings.environment)
 
 
+def _judge_uris(settings: Settings) -> None:
+    uris = {"keys.signing": settings.keys.signing, "keys.wrapping": settings.keys.wrapping}
+    if settings.tls is not None:
+        uris["tls.key"] = settings.tls.key
+    for key, uri in uris.items():
+        if not uri.startswith("file:") or uri == "file:" or uri.startswith("file://"):
+            raise Misuse(f"{key}: a secret is named by a URI, as in file:keys/name; this version knows file:")
+    scheme, _, file = settings.store.durable.partition(":")
+    if scheme != "sqlite" or not file or file.startswith((":", "//")):
+        raise Misuse(f'store.durable = "{settings.store.durable}": not in this version; it is sqlite: and a file')
+    if settings.store.fast not in ("memory:", "sqlite:"):
+        raise Misuse(f'store.fast = "{settings.store.fast}": not in this version; it is memory: or sqlite:')
+
+
 def _judge_origin(key: str, origin: str) -> None:
-    parts = urlsplit(origin)
-    plain = parts.scheme == "http" and _loopback(parts.hostname or "")
-    if (parts.scheme != "https" and not plain) or not parts.hostname or parts.path or parts.query or parts.username:
-        raise Misuse(f'{key} = "{origin}": an origin is https://host or https://host:port and nothing more')
+    found = _ORIGIN.fullmatch(origin)
+    if found is not None:
+        scheme, name, ipv6, port = found.groups()
+        if (name or _is_ipv6(ipv6)) and int(port or 0) <= 65535 and (scheme == "https" or _loopback(name or ipv6)):
+            return
+    raise Misuse(f'{key} = "{origin}": an origin is https://host or https://host:port and nothing more')
+
+
+def _is_ipv6(address: str) -> bool:
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _loopback(host: str) -> bool:
@@ -222,15 +254,18 @@ def _loopback(host: str) -> bool:
 
 
 def _judge_rule(key: str, rule: RuleTable, environment: str) -> None:
-    if rule.profile not in ("open", "signed"):
-        later = "not in this version; " if rule.profile in _LATER else ""
-        raise Misuse(f'{key}.profile = "{rule.profile}": {later}profiles are open, signed')
+    _judge_profile(key, rule.profile)
+    _judge_methods(key, rule.methods)
     writes = set(rule.methods) - _SAFE
-    if rule.profile == "open" and writes and environment == "production" and not rule.because:
+    if rule.profile == "open" and writes and environment == "production" and not rule.because.strip():
         raise Misuse(f'{key}.because: an open rule that takes {min(writes)} needs a reason, as in "sign-up form"')
-    if rule.stream and writes:
-        raise Misuse(f"{key}.stream: only GET and HEAD can be streamed, not {min(writes)}")
+    if rule.stream and (others := set(rule.methods) - {"GET", "HEAD"}):
+        raise Misuse(f"{key}.stream: only GET and HEAD can be streamed, not {min(others)}")
+    if rule.slash_ok and f"{{{rule.slash_ok}}}" not in rule.path.split("/"):
+        raise Misuse(f'{key}.slash_ok = "{rule.slash_ok}": the path has no parameter {{{rule.slash_ok}}}')
     for header in rule.headers:
+        if not _FIELD_NAME.fullmatch(header):
+            raise Misuse(f'{key}.headers: "{header}" is no field name')
         if _UNLISTABLE.fullmatch(header.lower().replace("_", "-")):
             raise Misuse(f'{key}.headers: "{header}" speaks for a proxy or for the guard and never reaches the app')
     for limit in rule.limits:
@@ -238,8 +273,20 @@ def _judge_rule(key: str, rule: RuleTable, environment: str) -> None:
             parse_limit(limit)
         except ValueError as why:
             raise Misuse(f"{key}.limits: {why}") from None
-    for method in rule.methods:
-        if method != method.upper() or not method.isalpha():
+
+
+def _judge_profile(key: str, profile: str) -> None:
+    if profile not in ("open", "signed"):
+        if profile in _LATER:
+            raise Misuse(f'{key}.profile = "{profile}": not in this version; profiles are open, signed')
+        raise Misuse(f'{key}.profile = "{profile}": {_nearest(profile, ["open", "signed"])}')
+
+
+def _judge_methods(key: str, methods: list[str]) -> None:
+    if not methods:
+        raise Misuse(f"{key}.methods: a rule needs a method")
+    for method in methods:
+        if method != method.upper() or not (method.isascii() and method.isalpha()):
             raise Misuse(f'{key}.methods: "{method}" is no method; nearest is "{method.upper()}"')
 
 

@@ -299,4 +299,10 @@ class Fault(Problem):
 class Misuse(Exception):
     """
     The developer's mistake, found at start where it can be: one line that names the setting and what would be right.
+
+    It is one line whatever stands in the setting: what does not print is shown escaped.
     """
+
+    def __init__(self, line: str) -> None:
+        shown = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+        super().__init__("".join(shown))

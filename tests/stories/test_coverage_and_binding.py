@@ -241,3 +241,15 @@ async def test_content_with_two_readings(world: World, body: bytes) -> None:
     Stopped by: validate
     """
     await refused(world, Wire("POST", b"/v1/orders", body).sign(world.signer), 422, "request-invalid")
+
+
+async def test_a_body_taken_away(world: World) -> None:
+    """
+    A8: body and Content-Length taken out of a signed message on the way; its covered digest is that of the body.
+
+    Stopped by: body
+    """
+    request = order(world).without(b"content-length")
+    request.body = b""
+    await refused(world, request, 401, "digest-mismatch")
+    assert world.bodies == []

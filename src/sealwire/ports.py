@@ -152,7 +152,11 @@ class Ledger(Protocol):
     async def record(
         self, decision: Decision, nonce: DurableNonce | None = None, idempotency: IdempotencyClaim | None = None
     ) -> Recorded:
-        """`recorded`, or why a claim was lost: `seen` and `late` for the nonce, `taken` for the idempotency key."""
+        """
+        `recorded`, or why a claim was lost: `seen` and `late` for the nonce, `taken` for the idempotency key. A lost
+        claim records no decision; a message whose idempotency key was taken was seen all the same, so its nonce stays
+        claimed.
+        """
 
     async def recall(self, scope: str, key: bytes) -> IdempotencyEntry | None:
         """What is known of an idempotency key of the last 24 hours."""
@@ -211,7 +215,7 @@ class Directory(Protocol):
         """Keeps a new invitation."""
 
     async def invitations(self) -> list[Invitation]:
-        """All that are kept, oldest first."""
+        """All that are kept, those that end first at the head."""
 
     async def enrol(self, invitation: str, verifier: Verifier, client: str, name: str, now: float) -> Enrolled:
         """

@@ -11,6 +11,8 @@ LARGE: dict[str, str] = {
     "src/sealwire/call.py": "every piece of evidence on one page",
     "src/sealwire/guard.py": "one call's ten steps, deciding and recording in one place",
     "src/sealwire/ports.py": "all that is asked of the world on one page",
+    "src/sealwire/fronts/asgi.py": "one door: what the app sees of a call, and what of its messages is the reply",
+    "src/sealwire/stores/sqlite_file.py": "one file's life: made, migrated, read, written by one thread",
     "src/sealwire/config.py": "every setting with its default and its mistakes, which the manual is made from",
     "src/sealwire/errors.py": "one table: whoever reads a code finds its meaning and its remedy beside it",
     "src/sealwire/protocol/fields.py": "one grammar, read and written side by side",

@@ -39,13 +39,16 @@ class MemoryNonces:
         self._live: dict[str, int] = {}
         # By time slice and key, the digests that leave the memory when the slice is over.
         self._slices: dict[int, dict[str, list[bytes]]] = {}
+        self._forgotten = 0
         self._leaving: deque[tuple[str, list[bytes]]] = deque()
 
     async def claim(self, keyid: str, nonce: str, last_valid: float, remember_seconds: int) -> Claimed:
         """As the port says; atomic because nothing here waits."""
         now = self._clock.now()
         self._sweep(now)
-        if now >= last_valid + SKEW_SECONDS:
+        until = int((last_valid + remember_seconds) // _SLICE_SECONDS) + 1
+        # The second is for a clock that was set back: what may have been forgotten is not asked for again.
+        if now >= last_valid + SKEW_SECONDS or until <= self._forgotten:
             return "late"
         digest = hashlib.blake2b(f"{keyid} {nonce}".encode(), digest_size=10, key=self._salt).digest()
         shard = self._seen[digest[0]]
@@ -56,7 +59,6 @@ class MemoryNonces:
             return "full"
         shard.add(digest)
         self._live[keyid] = live + 1
-        until = int((last_valid + remember_seconds) // _SLICE_SECONDS) + 1
         self._slices.setdefault(until, {}).setdefault(keyid, []).append(digest)
         return "first"
 
@@ -64,6 +66,7 @@ class MemoryNonces:
         over = int(now // _SLICE_SECONDS)
         for until in [until for until in self._slices if until <= over]:
             self._leaving.extend(self._slices.pop(until).items())
+            self._forgotten = max(self._forgotten, until)
         for _ in range(_SWEEP):
             if not self._leaving:
                 return

@@ -61,12 +61,15 @@ class MemoryLedger:
 
     async def finish(self, scope: str, key: bytes, wrapped: bytes) -> None:
         """As the port says, but for durability."""
-        entry = self._idempotency[scope, key]
-        self._idempotency[scope, key] = entry._replace(wrapped=wrapped)
+        entry = self._idempotency.get((scope, key))
+        if entry is not None and entry.wrapped is None:
+            self._idempotency[scope, key] = entry._replace(wrapped=wrapped)
 
     async def release(self, scope: str, key: bytes) -> None:
         """As the port says."""
-        self._idempotency.pop((scope, key), None)
+        entry = self._idempotency.get((scope, key))
+        if entry is not None and entry.wrapped is None:
+            del self._idempotency[scope, key]
 
     async def tally(self, rows: tuple[tuple[str, int, str, int], ...]) -> None:
         """As the port says."""
@@ -102,13 +105,13 @@ class MemoryDirectory:
         found = self._invitations.get(invitation)
         known = self._keys.get(verifier.keyid)
         if found is None:
-            raise Refusal("invitation-invalid", "unknown")
+            raise Refusal("invitation-invalid", "unknown", failed="key")
         if found.used_by:
             if found.used_by != verifier.keyid or known is None or now >= found.used_at + REPEAT_SECONDS:
-                raise Refusal("invitation-invalid", "spent")
+                raise Refusal("invitation-invalid", "spent", failed="key")
             return _enrolled(known)
         if now >= found.expires_at:
-            raise Refusal("invitation-invalid", "expired")
+            raise Refusal("invitation-invalid", "expired", failed="key")
         if known is not None:
             raise key_taken()
         record = KeyRecord(

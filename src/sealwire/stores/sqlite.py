@@ -55,7 +55,8 @@ class SqliteLedger:
 
     async def recall(self, scope: str, key: bytes) -> IdempotencyEntry | None:
         """As the port says."""
-        rows = self._file.read("SELECT fingerprint, reply, at FROM idempotency WHERE scope = ? AND key = ?", scope, key)
+        sql = "SELECT fingerprint, reply, at FROM idempotency WHERE scope = ? AND key = ?"
+        rows = self._file.read(sql, scope, key, fault=_FAULT)
         if not rows or self._clock.now() >= rows[0][2] + IDEMPOTENCY_SECONDS:
             return None
         return IdempotencyEntry(*rows[0])
@@ -80,9 +81,12 @@ class SqliteLedger:
         if abs(now - self._purged_at) < _PURGE_EVERY_SECONDS:
             return
         self._purged_at = now
-        connection.execute(
-            "DELETE FROM nonces WHERE digest IN (SELECT digest FROM nonces WHERE until < ? LIMIT ?)", (now, _PURGE_ROWS)
+        ended = (
+            "DELETE FROM nonces WHERE digest IN (SELECT digest FROM nonces WHERE until < ? ORDER BY until LIMIT ?)"
+            " RETURNING until"
         )
+        if gone := connection.execute(ended, (now, _PURGE_ROWS)).fetchall():
+            connection.execute("UPDATE forgotten SET until = max(until, ?)", max(gone))
         connection.execute(
             "DELETE FROM idempotency WHERE (scope, key) IN (SELECT scope, key FROM idempotency WHERE at < ? LIMIT ?)",
             (now - IDEMPOTENCY_SECONDS, _PURGE_ROWS),
@@ -99,8 +103,11 @@ def _claim_nonce(connection: sqlite3.Connection, nonce: DurableNonce, now: float
     """Why the claim is lost, or None. Time is judged in here, under the write lock, on this machine's clock."""
     if now >= nonce.last_valid + SKEW_SECONDS:
         return "late"
-    digest = hashlib.sha256(f"{nonce.keyid} {nonce.nonce}".encode()).digest()[:16]
     until = nonce.last_valid + nonce.remember_seconds
+    # For a clock that was set back: what may have been forgotten is not asked for again.
+    if until <= connection.execute("SELECT until FROM forgotten").fetchone()[0]:
+        return "late"
+    digest = hashlib.sha256(f"{nonce.keyid} {nonce.nonce}".encode()).digest()[:16]
     claimed = connection.execute("INSERT OR IGNORE INTO nonces (digest, until) VALUES (?, ?)", (digest, until))
     return None if claimed.rowcount else "seen"
 

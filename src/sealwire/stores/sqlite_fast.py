@@ -22,7 +22,7 @@ LIVE_NONCES = 100_000
 _BUSY_SECONDS = 1.0
 _SWEEP = 8
 _SCHEMA = (
-    "CREATE TABLE start (epoch REAL NOT NULL, secret BLOB NOT NULL)",
+    "CREATE TABLE start (epoch REAL NOT NULL, secret BLOB NOT NULL, forgotten REAL NOT NULL)",
     "CREATE TABLE nonces (digest BLOB PRIMARY KEY, until REAL NOT NULL, keyid TEXT NOT NULL) WITHOUT ROWID",
     "CREATE INDEX nonces_until ON nonces (until)",
     "CREATE TABLE live (keyid TEXT PRIMARY KEY, nonces INTEGER NOT NULL) WITHOUT ROWID",
@@ -41,7 +41,7 @@ def make(path: Path, clock: Clock, entropy: Entropy) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     for statement in _SCHEMA:
         connection.execute(statement)
-    connection.execute("INSERT INTO start VALUES (?, ?)", (clock.now(), entropy(32)))
+    connection.execute("INSERT INTO start VALUES (?, ?, 0)", (clock.now(), entropy(32)))
     connection.close()
 
 
@@ -68,10 +68,8 @@ class SqliteFast:
         digest = hashlib.sha256(f"{keyid} {nonce}".encode()).digest()[:16]
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with self._connection:  # commits, or rolls back what did not come to its end
                 outcome = self._claim(digest, keyid, last_valid, last_valid + remember_seconds)
-            finally:
-                self._connection.execute("COMMIT")
         except sqlite3.Error:
             raise Fault("store-unavailable", "nonces") from None
         return outcome
@@ -83,7 +81,12 @@ class SqliteFast:
         run = self._connection.execute
         if run("SELECT 1 FROM nonces WHERE digest = ?", (digest,)).fetchone():
             return "seen"
-        for old, owner in run("SELECT digest, keyid FROM nonces WHERE until < ? LIMIT ?", (now, _SWEEP)).fetchall():
+        # For a clock that was set back: what may have been forgotten is not asked for again.
+        if until <= run("SELECT forgotten FROM start").fetchone()[0]:
+            return "late"
+        sql = "SELECT digest, keyid, until FROM nonces WHERE until < ? LIMIT ?"
+        for old, owner, ended in run(sql, (now, _SWEEP)).fetchall():
+            run("UPDATE start SET forgotten = max(forgotten, ?)", (ended,))
             run("DELETE FROM nonces WHERE digest = ?", (old,))
             run("UPDATE live SET nonces = nonces - 1 WHERE keyid = ?", (owner,))
             run("DELETE FROM live WHERE keyid = ? AND nonces <= 0", (owner,))
@@ -98,10 +101,8 @@ class SqliteFast:
         """As the port says."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with self._connection:  # commits, or rolls back what did not come to its end
                 spent = self._charge(charges)
-            finally:
-                self._connection.execute("COMMIT")
         except sqlite3.Error:
             raise Fault("store-unavailable", "buckets") from None
         return spent

@@ -27,6 +27,7 @@ WRITE_SECONDS = 5.0
 _BUSY_SECONDS = 2.0
 _READ_BUSY_SECONDS = 0.25
 _BATCH = 256
+_WAL_TRIES = 50
 
 
 class _Job(Generic[T]):
@@ -60,12 +61,14 @@ class SqliteFile:
         self._thread = threading.Thread(target=self._write, args=(writing,), name="sealwire-writer", daemon=True)
         self._thread.start()
 
-    def read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Rows as of now. Raises: Fault store-unavailable."""
+    def read(
+        self, sql: str, *values: object, fault: tuple[str, str] = ("store-unavailable", "directory")
+    ) -> list[tuple[Any, ...]]:
+        """Rows as of now. Raises: Fault, of the given slug and cause."""
         try:
             return self._reading.execute(sql, values).fetchall()
         except sqlite3.Error:
-            raise Fault("store-unavailable", "directory") from None
+            raise Fault(*fault) from None
 
     async def write(self, work: Work[T], fault: tuple[str, str]) -> T:
         """
@@ -158,10 +161,28 @@ def _abandon(job: _Job[Any]) -> None:
 def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     """A connection to a durable file: WAL, and on stable storage at each commit."""
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
+    _enter_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """
+    Turns WAL on. Where several processes do so at once on a fresh file, SQLite says "locked" without waiting; between
+    two tries this waits for the write lock instead, for no longer than the busy timeout.
+    """
+    for _ in range(_WAL_TRIES):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as why:
+            if why.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        else:
+            return
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _create_private(path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Every adapter of each port, ready to be held against its contract."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sealwire.ports import BucketStore, Directory, Ledger, NonceStore
+from sealwire.protocol.jwk import Verifier, verifier_of
+from sealwire.stores import sqlite_fast
+from sealwire.stores.memory import MemoryBuckets, MemoryNonces
+from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
+from sealwire.stores.sqlite import SqliteLedger
+from sealwire.stores.sqlite_directory import SqliteDirectory
+from sealwire.stores.sqlite_fast import SqliteFast
+from sealwire.stores.sqlite_file import SqliteFile
+
+START = 1_790_000_000.0
+DAY = 24 * 3600
+#: How many live nonces the stores under test allow a key.
+LIVE = 3
+KINDS = ("memory", "sqlite")
+
+
+class SetClock:
+    """A clock that stands still until it is moved; `elapsed` only grows."""
+
+    def __init__(self) -> None:
+        self.at = START
+        self.elapsed = 1000.0
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+
+def a_key() -> Verifier:
+    """A key of nobody yet."""
+    return verifier_of(Ed25519PrivateKey.generate().public_key())
+
+
+@contextmanager
+def fast(kind: str, clock: SetClock, folder: Path) -> Iterator[list[tuple[NonceStore, BucketStore]]]:
+    """The fast store as each worker sees it: one worker in memory, two on one file."""
+    if kind == "memory":
+        yield [(MemoryNonces(clock, os.urandom, LIVE), MemoryBuckets(clock))]
+        return
+    sqlite_fast.make(folder / "fast.db", clock, os.urandom)
+    workers = [SqliteFast(folder / "fast.db", clock, LIVE) for _ in range(2)]
+    yield [(worker, worker) for worker in workers]
+    for worker in workers:
+        worker.close()
+
+
+@contextmanager
+def durable(kind: str, clock: SetClock, folder: Path) -> Iterator[tuple[Ledger, Directory]]:
+    """A durable store."""
+    if kind == "memory":
+        yield MemoryLedger(clock), MemoryDirectory()
+        return
+    file = SqliteFile(folder / "durable.db")
+    yield SqliteLedger(file, clock), SqliteDirectory(file)
+    file.close()

@@ -1,0 +1,64 @@
+"""What BucketStore promises, held against every adapter."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sealwire.ports import BucketStore, Charge
+from sealwire.protocol.ratelimit import Limit
+from tests.contract.adapters import KINDS, START, SetClock, fast
+
+FEW, MANY = Limit(3, 60, "key"), Limit(100, 60, "user")
+
+
+@pytest.fixture(params=KINDS)
+def workers(request: pytest.FixtureRequest, clock: SetClock, tmp_path: Path) -> Iterator[list[BucketStore]]:
+    """The store as each worker sees it."""
+    with fast(request.param, clock, tmp_path) as opened:
+        yield [buckets for _, buckets in opened]
+
+
+@pytest.mark.parametrize("quota", [1, 7, 60, 199])
+async def test_exactly_the_quota_fits(workers: list[BucketStore], quota: int) -> None:
+    """Of 200 calls at a held clock exactly N fit, over all workers."""
+    charges = (Charge(Limit(quota, 60, "key"), "k"),)
+    answers = await asyncio.gather(*(workers[i % len(workers)].charge(charges) for i in range(200)))
+    assert sum(spent[0].fits for spent in answers) == quota
+
+
+async def test_all_or_none(workers: list[BucketStore]) -> None:
+    """Where one of several charges does not fit, none was charged, in whichever order they stand."""
+    for i in range(20):
+        both = (Charge(FEW, "k"), Charge(MANY, "u"))
+        await workers[i % len(workers)].charge(both if i % 2 else both[::-1])
+    (left,) = await workers[0].charge((Charge(MANY, "u"),))
+    assert left.remaining == 100 - 3 - 1
+
+
+async def test_refused_calls_never_lengthen_the_wait(workers: list[BucketStore], clock: SetClock) -> None:
+    """However many are refused, the next call fits when the first refusal said."""
+    answers = [(await workers[i % len(workers)].charge((Charge(FEW, "k"),)))[0] for i in range(53)]
+    assert [one.remaining for one in answers[:3]] == [2, 1, 0]
+    assert {one.wait_seconds for one in answers[3:]} == {20.0}
+    clock.elapsed += 20
+    assert (await workers[0].charge((Charge(FEW, "k"),)))[0].fits
+    assert not (await workers[-1].charge((Charge(FEW, "k"),)))[0].fits
+
+
+async def test_buckets_and_limits_are_apart(workers: list[BucketStore]) -> None:
+    """Another bucket, and another limit of the same bucket, have a count of their own."""
+    for _ in range(4):
+        await workers[0].charge((Charge(FEW, "k"),))
+    assert (await workers[-1].charge((Charge(FEW, "other"),)))[0].fits
+    assert (await workers[-1].charge((Charge(Limit(3, 3600, "key"), "k"),)))[0].fits
+
+
+@pytest.mark.parametrize("step", [-3600, 3600])
+async def test_the_host_clock_does_not_matter(workers: list[BucketStore], clock: SetClock, step: int) -> None:
+    """A step of the wall clock gives no call back and takes none."""
+    for _ in range(3):
+        assert (await workers[0].charge((Charge(FEW, "k"),)))[0].fits
+    clock.at = START + step
+    assert (await workers[-1].charge((Charge(FEW, "k"),)))[0].wait_seconds == 20.0

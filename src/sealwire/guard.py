@@ -32,7 +32,7 @@ from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 from sealwire.protocol.message import Headers, Reply, Request, read_authority, read_head, read_target
 from sealwire.protocol.problem import answer
 from sealwire.protocol.reply import in_progress, pack
-from sealwire.protocol.window import late
+from sealwire.protocol.window import accept_signature, late
 from sealwire.routes import Routes
 from sealwire.trace import Trace, place
 
@@ -298,6 +298,9 @@ class Guard:
         trace.decision = "failed" if isinstance(problem, Fault) else "refused"
         trace.recorded = False
         idempotent = call is not None and b"idempotency-key" in call.request.fields
+        told = any(name == b"accept-signature" for name, _ in problem.fields)
+        if call is not None and call.rule.profile == "signed" and problem.status == 401 and not told:
+            problem.fields += (accept_signature(call.request),)
         reply = Reply(*answer(problem, self._deployment.origin, trace.request_id, idempotent=idempotent))
         if call is None or (Body not in call.held and call.request.has_content()):
             # The rest of the body would be read and thrown away otherwise: nobody pours into a call that is over.

@@ -200,3 +200,19 @@ async def test_a_recorded_refusal_is_not_counted_twice(world: World) -> None:
     await world.tally.flush()
     assert len(world.ledger.decisions) == 1
     assert world.ledger.tallies == []
+
+
+async def test_ipv4_callers_of_a_dual_stack_socket_are_many(tmp_path: Path) -> None:
+    """
+    L1: an IPv4 address that a dual-stack socket shows as IPv6 is that IPv4 address, to limits and to address lists.
+
+    Stopped by: throttle
+    """
+    world = World(
+        tmp_path, (Rule("/v1/time", frozenset(("GET",)), "open", limits=(parse_limit("1/min per address"),)),)
+    )
+    answers = []
+    for address in ("::ffff:192.0.2.1", "::ffff:192.0.2.2", "192.0.2.1"):
+        world.address = address
+        answers.append((await world.send(Wire("GET", b"/v1/time"))).status_code)
+    assert answers == [200, 200, 429]

@@ -232,3 +232,19 @@ async def test_rules_that_demand_more(world: World, tmp_path: object) -> None:
         assert (await strict.send(Wire("GET", b"/v1/few").sign(strict.signer))).status_code == 200
     await refused(strict, Wire("GET", b"/v1/few").sign(strict.signer), 429, "rate-limited")
     await refused(strict, Wire("GET", b"/v1/few").sign(strict.signer), 429, "rate-limited")
+
+
+async def test_every_401_about_a_signature_says_what_to_sign(world: World) -> None:
+    """
+    C15: what to cover is told with a digest that differs and with a replay too.
+
+    Stopped by: verify
+    """
+    changed = Wire("POST", b"/v1/orders", BODY).sign(world.signer)
+    changed.body = BODY.replace(b"1", b"9")
+    again = Wire().sign(world.signer)
+    await world.send(again)
+    for request, code in ((changed, "digest-mismatch"), (again, "replay-detected"), (Wire(), "signature-missing")):
+        reply = await world.send(request)
+        assert json.loads(reply.content)["code"] == code
+        assert '"@method"' in reply.headers["accept-signature"]

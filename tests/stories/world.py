@@ -68,6 +68,7 @@ class World:
         self.entered: list[Scope] = []
         self.bodies: list[bytes] = []
         self.reads = 0
+        self.address = "192.0.2.1"
         ports = Ports(
             self.directory,
             self.ledger,
@@ -120,7 +121,7 @@ class World:
             "raw_path": path,
             "query_string": query,
             "headers": request.headers,
-            "client": ("192.0.2.1", 4000),
+            "client": (self.address, 4000),
             "extensions": {TARGET_EXTENSION: {"target": request.target}},
             "root_path": "",
         }

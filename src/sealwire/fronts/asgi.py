@@ -67,9 +67,8 @@ class GuardedApp:
         async def enter(entry: Entry, begin: Begin) -> Reply | None:
             return await self._enter(scope, entry, begin, receive, send)
 
-        client = scope.get("client")
         target = self._target(scope)
-        arrival = Arrival(scope["method"], target or b"", list(scope["headers"]), client[0] if client else "", read)
+        arrival = Arrival(scope["method"], target or b"", list(scope["headers"]), _address(scope), read)
         try:
             if target is None:
                 reply: Reply | None = await self._guard.misuse(arrival)
@@ -105,6 +104,14 @@ class GuardedApp:
         answer = _Answer(entry, begin, send)
         await self._app(_inner_scope(scope, entry), _once(entry.body, receive), answer.send)
         return answer.reply()
+
+
+def _address(scope: Scope) -> str:
+    """
+    The peer's address. A dual-stack socket shows IPv4 callers as IPv6 ones (RFC 4291 section 2.5.5.2): they are not.
+    """
+    client = scope.get("client")
+    return str(client[0]).removeprefix("::ffff:") if client else ""
 
 
 def _same_path(scope: Scope, raw: bytes) -> bool:

@@ -28,9 +28,8 @@ class Possess:
             detail = "created and expires of the possession signature equal those of the authorising one."
             raise Refusal("signature-malformed", "possession-times", detail, failed="parse")
         if claim.keyid != verifier.keyid:
-            raise Refusal(
-                "signature-mismatch", "possession", "The possession signature's keyid is not the new key's thumbprint."
-            )
+            detail = "The possession signature's keyid is not the new key's thumbprint."
+            raise Refusal("signature-mismatch", "possession", detail, failed="signature")
         if claim.algorithm not in (None, verifier.algorithm):
             raise Refusal("algorithm-not-allowed", "other-than-key", failed="algorithm")
         check(verifier, profile.build_base(claim, call.request), claim.signature)

@@ -1,0 +1,91 @@
+"""The page: each profile's column, its order, and that what is earned is what is demanded."""
+
+from typing import get_type_hints
+
+import pytest
+
+from sealwire.errors import Misuse
+from sealwire.pipeline import (
+    DEMANDS,
+    OBSERVED,
+    PROFILES,
+    REPLY_ROWS,
+    ROWS,
+    Pipeline,
+    build_pipeline,
+    check_order,
+    column,
+)
+from tests.stages.made import Stores, entropy
+
+
+def built() -> Pipeline:
+    """The page on fresh stores."""
+    stores = Stores()
+    return build_pipeline(
+        directory=stores.directory,
+        nonces=stores.nonces,
+        buckets=stores.buckets,
+        ledger=stores.ledger,
+        keyring=stores.keyring,
+        entropy=entropy,
+        line_fingerprints=True,
+    )
+
+
+_UNSIGNED = ("throttle address", "admit", "body", "validate")
+
+
+@pytest.mark.parametrize(
+    ("profile", "names", "replies"),
+    [
+        ("open", _UNSIGNED, ("harden",)),
+        ("published", _UNSIGNED, ("harden", "sign")),
+        (
+            "signed",
+            ("throttle address", "admit", "verify", "body", "nonce", "authenticate", "throttle caller", "authorize",
+             "validate", "idempotency"),
+            ("harden", "sign"),
+        ),
+        (
+            "enrolment",
+            ("throttle address", "admit", "permit", "body", "possess", "nonce", "validate"),
+            ("harden", "sign"),
+        ),
+    ],
+)  # fmt: skip
+def test_columns(profile: str, names: tuple[str, ...], replies: tuple[str, ...]) -> None:
+    """Each profile goes through these checks in this order."""
+    assert column(ROWS, profile) == names
+    assert column(REPLY_ROWS, profile) == replies
+    page = built()
+    assert tuple(name for name, _ in page.stages[profile]) == names
+    assert [type(stage).__name__.lower() for stage in page.replies[profile]] == list(replies)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_all_that_is_demanded_is_earned(profile: str) -> None:
+    """The stages of a column make exactly the evidence that its profile demands, each kind once."""
+    earned = [get_type_hints(type(stage).__call__)["return"] for _, stage in built().stages[profile]]
+    assert len(set(earned)) == len(earned)
+    assert frozenset(earned) == DEMANDS[profile]
+
+
+def test_observed_stages_are_of_the_signed_column() -> None:
+    """Observe mode forgives only checks that a signed call goes through, and no limit before proof."""
+    assert set(column(ROWS, "signed")) - {"throttle address", "admit"} == OBSERVED
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("nonce", "body"), "body must come before nonce"),
+        (("body", "verify"), "verify must come before body"),
+        (("sign", "harden"), "harden must come before sign"),
+        (("body", "body"), "twice"),
+    ],
+)
+def test_a_broken_order_stops_the_start(names: tuple[str, ...], said: str) -> None:
+    """A column whose order is broken, or in which a stage stands twice, is the developer's mistake."""
+    with pytest.raises(Misuse, match=said):
+        check_order(names)

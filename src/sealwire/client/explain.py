@@ -11,6 +11,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import httpx2
 
@@ -18,11 +19,35 @@ from sealwire.client.credential import Credential
 from sealwire.client.errors import ForeignOrigin
 from sealwire.client.exchange import Call, Signed
 from sealwire.client.origin import origin_of
-from sealwire.client.signing import NONCE_BYTES, SignedLine, by_key, compose, lines_of, nonce_of
+from sealwire.client.signing import NONCE_BYTES, base_of, by_key, compose, nonce_of
 
 Fields = Iterable[tuple[str, str]]
 # curl writes these itself, from the URL and the body.
 _BY_CURL = frozenset((b"host", b"content-length"))
+
+_WHY = {
+    "@method": "so that a read cannot be turned into a write",
+    "@authority": "so that the call cannot be taken to another host",
+    "@path": "so that it cannot be taken to another resource",
+    "@query": "so that no parameter can be added, changed or dropped",
+    "content-type": "so that the body cannot be read as something else",
+    "content-digest": "the body's hash, so that no byte of it can change",
+    "authorization": "so that another's token cannot be put in its place",
+    "dpop": "so that the proof stays with this call",
+    "idempotency-key": "so that a repeat counts once, and under this key only",
+    "sealwire-session": "so that the session stays with this call",
+    "sealwire-reply-key": "so that the reply is sealed to this key only",
+    "sealwire-approval": "so that the approval stays with this call",
+    "@signature-params": "what is covered, when it was made, when it ends, whose key, and a nonce that is good once",
+}
+
+
+class SignedLine(NamedTuple):
+    """One line of a signature base: the component, the value that is signed, and why."""
+
+    component: str
+    value: str
+    why: str
 
 
 def signed_lines(
@@ -40,7 +65,12 @@ def signed_lines(
 
     Values stand as they are signed, tokens too. Raises: ForeignOrigin, NotSignable.
     """
-    return lines_of(_sign(credential, method, url, headers, body, clock, entropy))
+    lines = []
+    for line in base_of(_sign(credential, method, url, headers, body, clock, entropy)).decode("latin-1").split("\n"):
+        component, _, value = line.partition(": ")
+        name = component.split(";")[0].strip('"')
+        lines.append(SignedLine(component, value, _WHY.get(name, "so that it cannot be changed")))
+    return lines
 
 
 def signed_headers(

@@ -23,7 +23,6 @@ from sealwire.protocol.signature import Signed, canonical, check, parse
 
 #: How far a reply's created may lie from the own corrected clock, where that clock was good enough to be served by.
 SANE_SECONDS = 300
-_MAX_NUMBER = 1 << 40
 _BODILESS = frozenset((204, 304))
 
 
@@ -42,7 +41,7 @@ class Asked(NamedTuple):
     claims: Sequence[profile.Claim] = ()
     nonce: str = ""
     earliest: float = 0
-    latest: float = _MAX_NUMBER
+    latest: float = profile.MAX_NUMBER
 
 
 def lower(received: Headers) -> Headers:
@@ -106,7 +105,7 @@ def _parameters(signed: Signed, asked: Asked) -> tuple[int, str]:
     params = signed.params
     created, keyid = params.get("created"), params.get("keyid")
     wanted = {"created", "keyid", "tag", "nonce"} if asked.nonce else {"created", "keyid", "tag"}
-    if type(created) is not int or not 0 <= created < _MAX_NUMBER or type(keyid) is not str:
+    if type(created) is not int or not 0 <= created < profile.MAX_NUMBER or type(keyid) is not str:
         raise Unproven("its signature lacks created or keyid")
     if set(params) - {"alg"} != wanted:
         raise Unproven("its signature has other parameters than it should")

@@ -38,7 +38,7 @@ NAMED_IN_REFUSALS = frozenset((*ALWAYS, *WITH_CONTENT)) | WHEN_PRESENT | {b"@sig
 MAX_LABELS = 16
 MAX_COMPONENTS = 32
 MAX_LIFETIME_SECONDS = 300
-_MAX_NUMBER = 1 << 40
+MAX_NUMBER = 1 << 40
 
 NONCE = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
@@ -128,7 +128,7 @@ def quick(signature_input: bytes, signature: bytes, tag: str, plans: Plans) -> C
     octets = decode_base64(value_found[2])
     if value_found[1] != label or octets is None:
         return None
-    plan = plans.find(listed) or _plan(listed)
+    plan = plans.find(listed) or read_list(listed)
     params: dict[bytes, tuple[bytes, bytes]] = {}
     length = 0
     for param in _ORDINARY_PARAM.finditer(tail):
@@ -146,12 +146,13 @@ def quick(signature_input: bytes, signature: bytes, tag: str, plans: Plans) -> C
         return None
     if tagged != tag.encode("ascii") or not NONCE.fullmatch(nonce):
         return None
-    if expires <= created or expires - created > MAX_LIFETIME_SECONDS or expires >= _MAX_NUMBER:
+    if expires <= created or expires - created > MAX_LIFETIME_SECONDS or expires >= MAX_NUMBER:
         return None
     return Claim(label.decode("ascii"), listed, plan, created, expires, keyid, nonce, algorithm, covered, octets)
 
 
-def _plan(listed: bytes) -> Plan | None:
+def read_list(listed: bytes) -> Plan | None:
+    """The plan of an ordinary list of components (what stands between the parentheses), or None for any other."""
     names = [name.strip(b'"') for name in listed.split(b" ")]
     unique = frozenset(names)
     if len(unique) != len(names) or len(names) > MAX_COMPONENTS:
@@ -268,7 +269,7 @@ def _number(signed: Signed, name: str) -> int:
         raise _malformed("parameter-missing", f"The parameter {name} is missing.")
     if type(number) is not int:
         raise _malformed("parameter-type", f"The parameter {name} is an integer.")
-    if not 0 <= number < _MAX_NUMBER:
+    if not 0 <= number < MAX_NUMBER:
         raise _malformed("number-range", f"The parameter {name} is out of range.")
     return number
 

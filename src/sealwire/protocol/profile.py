@@ -32,6 +32,8 @@ WITH_CONTENT = (b"content-type", b"content-digest")
 WHEN_PRESENT = frozenset(
     b"authorization dpop idempotency-key sealwire-session sealwire-reply-key sealwire-approval".split()
 )
+#: Components of the request that its reply does not repeat with `;req`: credentials (docs/protocol.md, "Replies").
+UNREPEATED = frozenset((b"authorization", b"dpop"))
 #: The components whose line fingerprints a refusal may show; what a proxy injected stays unnamed.
 NAMED_IN_REFUSALS = frozenset((*ALWAYS, *WITH_CONTENT)) | WHEN_PRESENT | {b"@signature-params"}
 
@@ -45,19 +47,20 @@ _FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _ORDINARY_VALUE = re.compile(rb"([a-z*][a-z0-9_\-.*]*)=:([A-Za-z0-9+/]+={0,2}):")
 _ORDINARY_INPUT = re.compile(
     rb'([a-z*][a-z0-9_\-.*]*)=(\(("@?[a-z0-9\-]+"(?: "@?[a-z0-9\-]+")*)\)'
-    rb'((?:;[a-z]+=(?:[0-9]{1,13}|"[ !#-\[\]-~]*"))+))'
+    rb'((?:;[a-z]+=(?:0|[1-9][0-9]{0,12}|"[ !#-\[\]-~]*"))+))'
 )
-_ORDINARY_PARAM = re.compile(rb';([a-z]+)=(?:(0|[1-9][0-9]*)|"([^"]*)")')
+_ORDINARY_PARAM = re.compile(rb';([a-z]+)=(?:([0-9]+)|"([^"]*)")')
 
 
 class Plan(NamedTuple):
     """
     How to build the base lines of one covered list: for each component its line's head and the name its value is found
-    by, which is empty for a line that is whole already.
+    by, which is empty for a line that is whole already. `repeated` are those of a reply's `;req` lines.
     """
 
     names: frozenset[bytes]
     steps: tuple[tuple[bytes, bytes], ...]
+    repeated: tuple[tuple[bytes, bytes], ...]
 
 
 class Claim(NamedTuple):
@@ -129,20 +132,18 @@ def quick(signature_input: bytes, signature: bytes, tag: str, plans: Plans) -> C
     if value_found[1] != label or octets is None:
         return None
     plan = plans.find(listed) or read_list(listed)
-    params: dict[bytes, tuple[bytes, bytes]] = {}
-    length = 0
-    for param in _ORDINARY_PARAM.finditer(tail):
-        params[param[1]] = (param[2], param[3])
-        length += param.end() - param.start()
+    # The tail is well-formed, so it is cut at each parameter; of number and string one is empty.
+    found = _ORDINARY_PARAM.findall(tail)
+    params = {name: (number, string) for name, number, string in found}
     try:
-        created, expires = int(params.pop(b"created")[0]), int(params.pop(b"expires")[0])
-        keyid, nonce = params.pop(b"keyid")[1].decode("ascii"), params.pop(b"nonce")[1].decode("ascii")
-        algorithm = params.pop(b"alg")[1].decode("ascii") if b"alg" in params else None
-        tagged = params.pop(b"tag")[1]
-    except (KeyError, TypeError, ValueError, AttributeError):
+        created, expires = int(params[b"created"][0]), int(params[b"expires"][0])
+        keyid, nonce = params[b"keyid"][1].decode("ascii"), params[b"nonce"][1].decode("ascii")
+        tagged = params[b"tag"][1]
+        algorithm = params[b"alg"][1].decode("ascii") if len(found) == 6 else None
+    except (KeyError, ValueError):
         return None
-    # A parameter that stands twice, or a `;` inside a string, makes the count differ: then the general reading decides.
-    if plan is None or params or length != len(tail) or tail.count(b";") != (5 if algorithm is None else 6):
+    # One parameter more or twice: the general reading says what is wrong. Empty: absent, a number, or not for us.
+    if plan is None or len(params) != len(found) or len(found) not in (5, 6) or not keyid or algorithm == "":
         return None
     if tagged != tag.encode("ascii") or not NONCE.fullmatch(nonce):
         return None
@@ -159,7 +160,12 @@ def read_list(listed: bytes) -> Plan | None:
         return None
     if any(name.startswith(b"@") and name not in (*ALWAYS, *ALSO_DERIVED) for name in unique):
         return None
-    return Plan(unique, _steps(names))
+    return _plan(names, _steps(names))
+
+
+def _plan(names: list[bytes], steps: tuple[tuple[bytes, bytes], ...]) -> Plan:
+    repeated = tuple((b'"' + name + b'";req', name) for name in names if name not in UNREPEATED)
+    return Plan(frozenset(names), steps, repeated)
 
 
 def _steps(names: list[bytes]) -> tuple[tuple[bytes, bytes], ...]:
@@ -260,7 +266,7 @@ def _components(signed: Signed, request: Request, possession: str) -> Plan:
             steps += _steps([name])
     if possession and len(bound) != 2:
         raise Refusal("components-insufficient", "binding-missing", failed="components")
-    return Plan(frozenset(names), tuple(steps))
+    return _plan(names, tuple(steps))
 
 
 def _number(signed: Signed, name: str) -> int:

@@ -26,8 +26,6 @@ UNCOVERED = frozenset(
     b"alt-svc vary".split()
 )
 _CORS = b"access-control-"
-#: Components of the request that its reply repeats with `;req`, all but the credentials (docs/protocol.md, "Replies").
-UNREPEATED = frozenset((b"authorization", b"dpop"))
 
 
 class ReplyBase(NamedTuple):
@@ -68,9 +66,9 @@ def reply_base(
         if not is_uncovered(name):
             names.append(b'"' + name + b'"')
             lines.append(b'"' + name + b'": ' + content)
-    for head, content in request_lines(request, claims):
-        names.append(head)
-        lines.append(head + b": " + content)
+    for identifier, content in request_lines(request, claims):
+        names.append(identifier)
+        lines.append(identifier + b": " + content)
     nonce = wanted_nonce(request)
     asked = b';nonce="' + nonce + b'"' if nonce else b""
     covered = b'(%s);created=%d;keyid="%s"%s;tag="%s"' % (
@@ -90,9 +88,8 @@ def request_lines(request: Request, claims: Sequence[profile.Claim]) -> list[tup
     """
     lines: dict[bytes, bytes] = {}
     for claim in claims:
-        for head, name in claim.plan.steps:
-            if name and name not in UNREPEATED:
-                lines[head[:-2] + b";req"] = profile.component_value(name, request)
+        for identifier, name in claim.plan.repeated:
+            lines[identifier] = profile.component_value(name, request)
     for claim in claims:
         label = claim.label.encode("ascii")
         octets = b":" + b2a_base64(claim.signature, newline=False) + b":"

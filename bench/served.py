@@ -1,0 +1,200 @@
+"""What callers notice: an app behind our guard beside the same app without it, over sockets, each on one core."""
+
+import asyncio
+import os
+import secrets
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from bench.timing import Figures, ratio
+from sealwire.build import open_ports
+from sealwire.client.exchange import Call, Outgoing
+from sealwire.client.signing import by_key, compose, nonce_of
+from sealwire.config import load
+from sealwire.keys.file import make_signing_key, make_wrapping_key
+from sealwire.ports import Invitation
+from sealwire.protocol.jwk import Signer, load_verifier
+from sealwire.protocol.signature import signer_of
+
+_ROUNDS, _CALLS, _WARM = 5, 1_500, 300
+_PYTHON, _ROOT = Path(sys.executable), Path(__file__).parent.parent
+_POLICY = """\
+environment = "development"
+public_origins = ["http://127.0.0.1:{port}"]
+app = "bench.app:app"
+[listen]
+port = {port}
+[keys]
+signing = "file:signing.pem"
+wrapping = "file:wrapping.key"
+[store]
+durable = "sqlite:sealwire.db"
+[[rules]]
+path = "/v1/**"
+methods = ["GET", "POST"]
+profile = "signed"
+"""
+
+
+def served(folder: Path) -> Figures:
+    """
+    asgi_signed_vs_fastapi_plain: signed GETs a second over those of the bare app, 32 callers. added_p50_vs_commit and
+    added_p99_vs_commit: what the guard adds to a signed POST over one durable commit, at 1 caller, and `at_64`.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    guarded, plain = _free_port(), _free_port()
+    signer = _deployed(folder, guarded)
+    own = ["-m", "uvicorn", "bench.app:app", "--port", str(plain), "--log-level", "warning", "--no-access-log"]
+    ours = [str(_PYTHON.parent / "sealwire"), "--config", str(folder / "sealwire.toml"), "serve"]
+    with _running(ours, guarded, cores[-1]), _running([str(_PYTHON), *own], plain, cores[-1]):
+        os.sched_setaffinity(0, cores[:1])
+        try:
+            _enrol(folder, signer)
+            return {**_rates(signer, guarded, plain), **_latencies(folder, signer, guarded, plain)}
+        finally:
+            os.sched_setaffinity(0, cores)
+
+
+def _rates(signer: Signer, guarded: int, plain: int) -> Figures:
+    rates: tuple[list[float], list[float]] = ([], [])
+    for _ in range(_ROUNDS):
+        for port, kept in ((guarded, rates[0]), (plain, rates[1])):
+            begun, took = time.perf_counter(), _load(port, [_signed(signer, port, "GET") for _ in range(_CALLS)], 32)
+            assert time.perf_counter() - begun < 50, "the signatures ran out"
+            kept.append(_CALLS / took[0])
+    return {"asgi_signed_vs_fastapi_plain": ratio(statistics.median(rates[0]), statistics.median(rates[1]), "rps")}
+
+
+def _latencies(folder: Path, signer: Signer, guarded: int, plain: int) -> Figures:
+    commits = _commits(folder)
+    figures: Figures = {}
+    for callers, calls in ((1, _WARM), (64, _CALLS)):
+        taken: dict[int, list[float]] = {guarded: [], plain: []}
+        for _ in range(_ROUNDS):
+            for port, kept in taken.items():
+                kept += _load(port, [_signed(signer, port, "POST") for _ in range(calls)], callers)[1]
+        for name, rank in (("added_p50_vs_commit", 50), ("added_p99_vs_commit", 99)):
+            added = (_at(taken[guarded], rank) - _at(taken[plain], rank)) * 1e6
+            commit = _at(commits, rank) * 1e6
+            if callers == 1:
+                figures[name] = ratio(added, commit)
+            else:
+                figures[name] |= {"at_64": round(added / commit, 2), "at_64_us": round(added, 1)}
+    return figures
+
+
+def _at(times: list[float], rank: int) -> float:
+    return statistics.quantiles(times, n=100)[rank - 1]
+
+
+def _commits(folder: Path) -> list[float]:
+    """Seconds that one bare durable commit takes."""
+    bare, taken = sqlite3.connect(folder / "commit.db", isolation_level=None), []
+    bare.execute("PRAGMA journal_mode = WAL")
+    bare.execute("PRAGMA synchronous = FULL")
+    bare.execute("CREATE TABLE d (seq INTEGER PRIMARY KEY, a)")
+    for _ in range(_CALLS):
+        begun = time.perf_counter()
+        bare.execute("INSERT INTO d (a) VALUES (?)", ("x" * 200,))
+        taken.append(time.perf_counter() - begun)
+    bare.close()
+    return taken
+
+
+def _signed(signer: Signer, port: int, method: str) -> bytes:
+    body = b'{"market": "BTC-EUR", "side": "buy", "amount": "0.01"}' if method == "POST" else b""
+    fields = ((b"content-type", b"application/json"),) if body else ()
+    call = Call(method, b"/v1/orders" if body else b"/v1/time", fields, body)
+    head = compose(call, f"127.0.0.1:{port}", nonce_of(secrets.token_bytes(16)))
+    request = by_key(signer).put_on(head, int(time.time()), nonce_of(secrets.token_bytes(18))).request
+    sent = Outgoing(method, request.target, request.headers, body)
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in sent.headers)
+    return method.encode() + b" " + sent.target + b" HTTP/1.1\r\n" + lines + b"\r\n" + body
+
+
+def _load(port: int, requests: list[bytes], callers: int) -> tuple[float, list[float]]:
+    """Seconds for all, and for each. Every answer is counted: one that is not 2xx voids the figure."""
+    return asyncio.run(_load_over(port, requests, callers))
+
+
+async def _load_over(port: int, requests: list[bytes], callers: int) -> tuple[float, list[float]]:
+    waiting, taken = iter(requests), []
+
+    async def caller() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for request in waiting:
+            begun = time.perf_counter()
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+            body = await reader.readexactly(int(length))
+            taken.append(time.perf_counter() - begun)
+            assert head.startswith(b"HTTP/1.1 2"), (head, body)
+        writer.close()
+        await writer.wait_closed()
+
+    begun = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    assert len(taken) == len(requests)
+    return time.perf_counter() - begun, taken
+
+
+def _deployed(folder: Path, port: int) -> Signer:
+    make_signing_key(folder / "signing.pem")
+    make_wrapping_key(folder / "wrapping.key", secrets.token_bytes)
+    (folder / "sealwire.toml").write_text(_POLICY.format(port=port))
+    return signer_of(Ed25519PrivateKey.generate())
+
+
+def _enrol(folder: Path, signer: Signer) -> None:
+    """Enrols the caller's key once the server runs: a key that is older than its memory would have to wait."""
+    ports, now = open_ports(load(folder / "sealwire.toml")), time.time()
+
+    async def enrol() -> None:
+        invitation = Invitation("bench", "bench", "", None, frozenset(), (), b"none", now + 60)
+        await ports.directory.add_invitation(invitation)
+        await ports.directory.enrol("bench", load_verifier(signer.jwk), "cli_bench", "bench", now)
+
+    asyncio.run(enrol())
+    ports.close()
+
+
+@contextmanager
+def _running(command: list[str], port: int, core: int) -> Iterator[None]:
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    process = subprocess.Popen(
+        command,
+        cwd=_ROOT,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: os.sched_setaffinity(0, [core]),  # noqa: PLW1509  # no thread is running here
+    )
+    try:
+        until = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > until:
+                    raise AssertionError(f"{command[0]} did not start") from None
+                time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port

@@ -6,7 +6,7 @@ Owns: which adapter stands behind which port, and that every one of them works b
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +56,7 @@ def open_ports(settings: Settings, fast_file: Path | None = None) -> Ports:
 
     Raises: Misuse.
     """
-    clock, entropy = SystemClock(), secrets.token_bytes
+    clock, entropy = SystemClock(), os.urandom
     keyring = FileKeyring(settings.resolve(settings.keys.signing), settings.resolve(settings.keys.wrapping), entropy)
     file = SqliteFile(settings.resolve(settings.store.durable))
     nonces: NonceStore

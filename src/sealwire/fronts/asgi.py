@@ -131,10 +131,12 @@ def _inner_scope(scope: Scope, entry: Entry) -> Scope:
 
 def seen_headers(request: Request, rule: Rule, length: int) -> list[tuple[bytes, bytes]]:
     """The allow-listed fields, with Host and Content-Length as they were proven: our words, not the caller's."""
-    allowed = _ALWAYS_SEEN | rule.headers
-    hop = {name.strip().lower() for name in request.fields.get(b"connection", b"").split(b",")}
+    connection = request.fields.get(b"connection")
+    hop = {name.strip().lower() for name in connection.split(b",")} if connection else ()
     headers = [(b"host", request.authority.encode("ascii"))]
-    headers += [(name, value) for name, value in request.headers if name in allowed and name not in hop]
+    for name, value in request.headers:
+        if (name in _ALWAYS_SEEN or name in rule.headers) and name not in hop:
+            headers.append((name, value))
     if length or b"content-length" in request.fields:
         headers.append((b"content-length", b"%d" % length))
     return headers

@@ -1,13 +1,14 @@
 """
 One SQLite file of durable state: its connections, its schema, and the one thread that writes it.
 
-Keeps: nothing of its own. The writer takes what is waiting, runs it in one transaction and commits once (group
-commit): it commits when it has all that waits and never lingers while idle. A reader never waits for it (WAL).
+Keeps: nothing of its own. What calls have to write is run in one transaction for all that wait and committed once
+(group commit). A reader never waits for the writer (WAL).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sealwire.errors import Fault, Misuse
 
@@ -33,15 +34,70 @@ _WAL_TRIES = 50
 class _Job(Generic[T]):
     """One piece of work on its way to the writer and back. `abandoned` once nobody waits for it."""
 
-    __slots__ = ("abandoned", "failure", "future", "loop", "result", "work")
+    __slots__ = ("abandoned", "failure", "future", "result", "work")
 
-    def __init__(self, work: Work[T], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, work: Work[T], future: asyncio.Future[T]) -> None:
         self.work = work
-        self.loop = loop
-        self.future: asyncio.Future[T] = loop.create_future()
+        self.future = future
         self.abandoned = False
         self.result: T | None = None
         self.failure: BaseException | None = None
+
+
+class _Lane:
+    """
+    The jobs of one event loop on their way to the writer, one batch at a time, each batch one commit.
+
+    A batch leaves once the writer is done with the one before and no call has joined in the loop's last turn: calls
+    that came in together are committed together, and nothing is held back while the writer idles.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, batches: SimpleQueue[_Batch | None]) -> None:
+        self.loop = loop
+        self._batches = batches
+        self._waiting: list[_Job[Any]] = []
+        self._counted = 0
+        self._held = False  # by a writer at work, or by a look at the loop's next turn
+
+    def add(self, job: _Job[Any]) -> None:
+        """Puts a job behind those that wait."""
+        self._waiting.append(job)
+        if not self._held:
+            self._held = True
+            self._counted = len(self._waiting)
+            self.loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        count = len(self._waiting)
+        if self._counted < count < _BATCH:
+            self._counted = count
+            self.loop.call_soon(self._look)
+        else:
+            self._hand_over()
+
+    def flush(self) -> None:
+        """All that waits goes to the writer now."""
+        while self._waiting:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+        self._batches.put(_Batch(self, batch))
+
+    def written(self, jobs: list[_Job[Any]]) -> None:
+        """The writer is done with these jobs; in the loop's own thread."""
+        _hand_back(jobs)
+        self._held = bool(self._waiting)
+        if self._held:
+            self._counted = 0
+            self.loop.call_soon(self._look)
+
+
+class _Batch(NamedTuple):
+    """What one commit is made of, and whom to tell."""
+
+    lane: _Lane
+    jobs: list[_Job[Any]]
 
 
 class SqliteFile:
@@ -57,7 +113,8 @@ class SqliteFile:
             self._reading.execute("PRAGMA query_only = ON")
         except sqlite3.Error as why:
             raise Misuse(f'store.durable: "{path.name}" cannot be opened as a SQLite database: {why}') from None
-        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._lanes: dict[asyncio.AbstractEventLoop, _Lane] = {}
         self._thread = threading.Thread(target=self._write, args=(writing,), name="sealwire-writer", daemon=True)
         self._thread.start()
 
@@ -78,11 +135,16 @@ class SqliteFile:
         Raises: Fault, of the given slug and cause, if it could not be written within WRITE_SECONDS.
         """
         loop = asyncio.get_running_loop()
-        job = _Job(work, loop)
-        self._jobs.put(job)
+        future: asyncio.Future[T] = loop.create_future()
+        job = _Job(work, future)
+        lane = self._lanes.get(loop)
+        if lane is None:
+            self._lanes = {other: kept for other, kept in self._lanes.items() if not other.is_closed()}
+            lane = self._lanes[loop] = _Lane(loop, self._batches)
+        lane.add(job)
         bound = loop.call_later(WRITE_SECONDS, _abandon, job)
         try:
-            return await job.future
+            return await future
         except (sqlite3.Error, TimeoutError):
             raise Fault(*fault) from None
         except asyncio.CancelledError:
@@ -93,23 +155,17 @@ class SqliteFile:
 
     def close(self) -> None:
         """Writes what waits and ends the thread."""
-        self._jobs.put(None)
+        for lane in self._lanes.values():
+            lane.flush()
+        self._batches.put(None)
         self._thread.join()
         self._reading.close()
 
     def _write(self, connection: sqlite3.Connection) -> None:
-        ending = False
-        while not ending:
-            batch: list[_Job[Any]] = []
-            job = self._jobs.get()
-            while job is not None:
-                batch.append(job)
-                if len(batch) == _BATCH or self._jobs.empty():
-                    break
-                job = self._jobs.get()
-            ending = job is None
-            if batch:
-                _commit(connection, batch)
+        while (batch := self._batches.get()) is not None:
+            _commit(connection, batch.jobs)
+            with contextlib.suppress(RuntimeError):  # the loop closed meanwhile: nobody waits for the answer
+                batch.lane.loop.call_soon_threadsafe(batch.lane.written, batch.jobs)
         connection.close()
 
 
@@ -125,12 +181,6 @@ def _commit(connection: sqlite3.Connection, batch: list[_Job[Any]]) -> None:
             connection.execute("ROLLBACK")
         for job in batch:
             job.failure = why
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
-    for job in batch:
-        by_loop.setdefault(job.loop, []).append(job)
-    for loop, jobs in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_hand_back, jobs)
 
 
 def _run(connection: sqlite3.Connection, job: _Job[Any]) -> None:

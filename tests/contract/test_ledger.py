@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,28 @@ def test_processes_open_a_fresh_file_at_once(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(8) as pool:
         for i in range(10):
             pool.map(open_and_close, [tmp_path / f"durable{i}.db"] * 8, chunksize=1)
+
+
+async def test_opened_twice_in_one_process_beside_another(clock: SetClock, tmp_path: Path) -> None:
+    """
+    A second file object in the process that serves (an `Admin` that invites, say) takes no lock of the first: another
+    process that comes and goes then leaves the WAL alone, and what is recorded after that is on the disk.
+    """
+    path = tmp_path / "durable.db"
+    file = SqliteFile(path)
+    SqliteFile(path).close()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        pool.apply(open_and_close, [path])
+        assert await SqliteLedger(file, clock).record(DECISION, NONCE, None) == "recorded"
+        assert pool.apply(decisions_in, [path]) == 1
+    file.close()
+
+
+def decisions_in(path: Path) -> int:
+    """How many decisions a process finds that has nothing but the file."""
+    with closing(sqlite3.connect(path)) as connection:
+        found: int = connection.execute("SELECT count(*) FROM decisions").fetchone()[0]
+    return found
 
 
 def contents(folder: Path) -> bytes:

@@ -236,8 +236,13 @@ def _enter_wal(connection: sqlite3.Connection) -> None:
 
 
 def _create_private(path: Path) -> None:
+    """
+    Makes the file for its owner alone. One that is there stays unopened: closing any descriptor of a file drops every
+    POSIX lock that this process holds on it, and another process would then take the WAL away under an open file.
+    """
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as why:
         raise Misuse(f'store.durable: "{path}" cannot be opened: {why.strerror}') from None
 

@@ -43,6 +43,7 @@ def test_what_is_left_out_is_secure(tmp_path: Path) -> None:
     assert (settings.line_fingerprints, settings.rotation_overlap, settings.store.fast) == (True, 86_400, "memory:")
     assert (settings.external_prefix, settings.health, settings.front_end, settings.app) == ("", "", "", "")
     assert (settings.metrics.port, settings.app_factory) == (None, False)
+    assert (settings.live_nonces, settings.clock_kept_by) == (100_000, "")
     assert (rule.max_body_bytes, rule.idempotency_required, rule.fresh) == (1_048_576, False, False)
     assert (rule.scopes, rule.limits, rule.because) == (frozenset(), (), "")
     assert len(policy_version(settings.path)) == 12

@@ -6,18 +6,19 @@ Owns: which adapter stands behind which port, and that every one of them works b
 
 from __future__ import annotations
 
+import logging
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from sealwire.call import Rule
+from sealwire.clock import SystemClock, synchronised
 from sealwire.config import Settings, policy_version
 from sealwire.endpoints import BASE, Endpoints, Published, endpoint_rules
 from sealwire.errors import Misuse
 from sealwire.guard import Deployment, Guard
-from sealwire.keys.file import FileKeyring
+from sealwire.keys.file import FileKeyring, is_development
 from sealwire.observers.tally import Tally
 from sealwire.pipeline import build_pipeline
 from sealwire.ports import BucketStore, Clock, Directory, Entropy, Keyring, Ledger, NonceStore, Observer
@@ -29,12 +30,7 @@ from sealwire.stores.sqlite_directory import SqliteDirectory
 from sealwire.stores.sqlite_fast import SqliteFast
 from sealwire.stores.sqlite_file import SqliteFile
 
-
-class SystemClock:
-    """The host's clocks."""
-
-    now = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
+_LOG = logging.getLogger("sealwire.build")
 
 
 class Ports(NamedTuple):
@@ -56,21 +52,24 @@ def open_ports(settings: Settings, fast_file: Path | None = None) -> Ports:
 
     Raises: Misuse.
     """
+    if settings.environment == "production":
+        _refuse_development_keys(settings)
     clock, entropy = SystemClock(), os.urandom
     keyring = FileKeyring(settings.resolve(settings.keys.signing), settings.resolve(settings.keys.wrapping), entropy)
     file = SqliteFile(settings.resolve(settings.store.durable))
     nonces: NonceStore
     buckets: BucketStore
     if fast_file is None:
-        nonces, buckets = MemoryNonces(clock, entropy), MemoryBuckets(clock)
+        nonces, buckets = MemoryNonces(clock, entropy, settings.live_nonces), MemoryBuckets(clock)
     else:
-        nonces = buckets = SqliteFast(fast_file, clock)
+        nonces = buckets = SqliteFast(fast_file, clock, settings.live_nonces)
     directory, ledger = SqliteDirectory(file), SqliteLedger(file, clock)
     return Ports(directory, ledger, nonces, buckets, keyring, clock, entropy, file.close)
 
 
 def build_guard(settings: Settings, ports: Ports, observers: tuple[Observer, ...] = ()) -> Guard:
     """The guard of these settings over these ports. Raises: Misuse."""
+    judge_clock(settings, synchronised=synchronised())
     return wire(
         settings.rules_compiled(),
         Deployment(
@@ -85,6 +84,28 @@ def build_guard(settings: Settings, ports: Ports, observers: tuple[Observer, ...
         line_fingerprints=settings.line_fingerprints,
         observers=observers,
     )
+
+
+def judge_clock(settings: Settings, *, synchronised: bool | None) -> None:
+    """Production serves with a clock that something keeps. Raises: Misuse."""
+    if settings.environment != "production" or settings.clock_kept_by or synchronised:
+        return
+    if synchronised is None:
+        _LOG.warning("cannot tell whether anything keeps this host's clock: the kernel does not answer")
+        return
+    raise Misuse(
+        "clock_kept_by: the kernel says that nothing keeps this host's clock; run a time service (chrony,"
+        " systemd-timesyncd), or name what keeps it"
+    )
+
+
+def _refuse_development_keys(settings: Settings) -> None:
+    uris = {"keys.signing": settings.keys.signing, "keys.wrapping": settings.keys.wrapping}
+    if settings.tls is not None:
+        uris["tls.key"] = settings.tls.key
+    for key, uri in uris.items():
+        if is_development(file := settings.resolve(uri)):
+            raise Misuse(f'{key}: "{file.name}" is a development key; production needs one of its own')
 
 
 def wire(

@@ -85,7 +85,12 @@ class Store(_Table):
 class MetricsTable(_Table):
     """Prometheus metrics."""
 
-    port: int | None = Field(None, ge=1, le=65535, description="Port on 127.0.0.1 for GET /metrics; absent: none.")
+    port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port on 127.0.0.1 for GET /metrics of `serve`, all workers together; absent: none.",
+    )
 
 
 class RuleTable(_Table):
@@ -124,6 +129,8 @@ class Settings(_Table):
     line_fingerprints: bool = Field(default=True, description="Whether a mismatch shows which line differs.")
     rotation_overlap: Seconds = Field(86_400, ge=60, le=2_592_000, description="How long a rotated key stays, seconds.")
     front_end: str = Field("", description="Name of the server that judges targets, where it is not ours.")
+    live_nonces: int = Field(100_000, ge=1, le=10_000_000, description="Unexpired nonces that one key may hold.")
+    clock_kept_by: str = Field("", description="What keeps the host's clock, where the kernel does not know of it.")
     listen: Listen = Field(default_factory=lambda: Listen.model_validate({}), description="Address and port.")
     tls: Tls | None = Field(None, description="Certificate; without it plain HTTP, on loopback only.")
     keys: Keys = Field(description="The server's keys.")

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from prometheus_client import REGISTRY
 
 import sealwire
+from sealwire.clock import ClockWatch
 from sealwire.demo.state import DemoState
 from sealwire.fronts.asgi import Receive, Scope, Send
 
@@ -28,6 +30,21 @@ async def test_around_ones_own_app(tmp_path: Path) -> None:
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(wrapped), base_url=state.origin) as http:
             answers.append((await http.get(path)).status_code)
     assert answers == [200, 401, 500]
+
+
+async def test_a_clock_that_is_set_is_counted(tmp_path: Path) -> None:
+    """The guard is wired with what watches the clock, and its count is a metric of this process."""
+    state = DemoState(tmp_path, 8443)
+    state.make()
+    state.config.write_text('front_end = "nginx"\n' + state.config.read_text())
+    guarded = sealwire.Sealwire(app, config=state.config)
+    (watch,) = (one for one in guarded._guard._observers if isinstance(one, ClockWatch))
+    before = REGISTRY.get_sample_value("sealwire_clock_steps_total") or 0
+    watch._distance -= 3600  # as if the clock had been an hour behind until now
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(guarded), base_url=state.origin) as http:
+        await http.get("/v1/time")
+        await http.get("/v1/time")
+    assert REGISTRY.get_sample_value("sealwire_clock_steps_total") == before + 1
 
 
 def test_an_operator_from_code(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 
 from sealwire.admin import Admin
 from sealwire.client import Credential, Transport, enroll
@@ -20,6 +23,7 @@ from sealwire.config import load
 from sealwire.demo.state import DemoState
 from sealwire.errors import Misuse
 from sealwire.fronts.cli.demo import free_port
+from sealwire.fronts.serve import exposed
 from sealwire.fronts.workers import run_workers
 
 pytestmark = pytest.mark.xdist_group("server")
@@ -29,7 +33,7 @@ async def app(scope, receive, send):
     if scope["type"] != "http":
         return
     await receive()
-    body = json.dumps({"worker": os.getpid()}).encode()
+    body = json.dumps({"worker": os.getpid(), "fast": os.environ["SEALWIRE_WORKER_FAST"]}).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": body})
 """
@@ -43,6 +47,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoState]:
     (state.folder / "which.py").write_text(APP)
     text = state.config.read_text().replace("sealwire.demo.exchange:app_from_environment", "which:app")
     text = text.replace("app_factory = true", "").replace('fast = "memory:"', 'fast = "sqlite:"')
+    text += f"[metrics]\nport = {free_port()}\n"
     state.config.write_text(text)
     command = [str(Path(sys.executable).parent / "sealwire"), "--config", str(state.config), "serve", "--workers", "4"]
     with (state.folder / "stderr.txt").open("w") as stderr:
@@ -50,10 +55,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoState]:
         try:
             with httpx2.Client(verify=trust(state)) as http:
                 _wait_for(http, state)
+                made = Path(http.get(f"{state.origin}/v1/time").json()["fast"]).parent
+            assert (made.stat().st_mode & 0o777, (made / "counts").stat().st_mode & 0o777) == (0o700, 0o700)
             yield state
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(20)
+    assert not made.exists(), "what a start made in memory is gone with it"
 
 
 def trust(state: DemoState) -> ssl.SSLContext:
@@ -110,6 +118,36 @@ def test_several_workers_serve(fleet: DemoState) -> None:
         with httpx2.Client(transport=Transport(credential=credential(fleet))) as http:
             workers.add(http.get(f"{fleet.origin}/v1/balances").json()["worker"])
     assert len(workers) >= 2
+
+
+def entered(state: DemoState) -> float:
+    """What one reading of the metrics says of the signed calls that were let through."""
+    text = httpx2.get(f"http://127.0.0.1:{load(state.config).metrics.port}/metrics").text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    wanted = {"decision": "entered", "reason": "ok", "route": "/v1/balances"}
+    return sum(s.value for s in samples if s.name == "sealwire_decisions_total" and s.labels == wanted)
+
+
+def test_the_metrics_are_those_of_all_workers(fleet: DemoState) -> None:
+    """Whichever worker answered a call, one reading counts it."""
+    known, workers = credential(fleet), set()
+    before = entered(fleet)
+    for _ in range(40):
+        with httpx2.Client(transport=Transport(credential=known)) as http:
+            workers.add(http.get(f"{fleet.origin}/v1/balances").json()["worker"])
+    assert entered(fleet) - before == 40
+    assert len(workers) >= 2
+
+
+def test_a_metrics_port_that_is_taken(tmp_path: Path) -> None:
+    """It is said in one line that names the setting, before a call is taken."""
+    state = DemoState(tmp_path, 8443)
+    state.make()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        state.config.write_text(state.config.read_text() + f"[metrics]\nport = {taken.getsockname()[1]}\n")
+        said = r"metrics\.port = \d+: cannot be listened on: Address already in use"
+        with pytest.raises(Misuse, match=said), exposed(load(state.config), CollectorRegistry()):
+            raise AssertionError("it was listened on twice")
 
 
 def test_workers_need_one_store(tmp_path: Path) -> None:

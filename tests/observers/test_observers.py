@@ -55,10 +55,12 @@ def test_counts() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.heard(OUTCOME)
+    metrics.clock_stepped()
     metrics.heard(REFUSED._replace(template=""))
     labels = {"decision": "refused", "reason": "replay-detected", "route": "none"}
     assert registry.get_sample_value("sealwire_decisions_total", labels) == 1
     assert registry.get_sample_value("sealwire_replay_rejections_total") == 1
+    assert registry.get_sample_value("sealwire_clock_steps_total") == 1
     assert registry.get_sample_value("sealwire_clock_skew_seconds_sum") == 2
     assert registry.get_sample_value("sealwire_clock_skew_seconds_bucket", {"le": "60.0"}) == 1
     assert registry.get_sample_value("sealwire_call_duration_seconds_count", {"route": "/v1/orders"}) == 1

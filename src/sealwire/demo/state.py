@@ -109,8 +109,8 @@ class DemoState:
         for part in (self.folder, self.folder / "keys", self.folder / "tls"):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (self.folder / "keys" / "signing.pem").exists():
-            make_signing_key(self.folder / "keys" / "signing.pem")
-            make_wrapping_key(self.folder / "keys" / "wrapping.key", secrets.token_bytes)
+            make_signing_key(self.folder / "keys" / "signing.pem", development=True)
+            make_wrapping_key(self.folder / "keys" / "wrapping.key", secrets.token_bytes, development=True)
         if not self.ca.exists():
             self._make_certificates()
         self.config.write_text(_POLICY.format(port=self.port), encoding="utf-8")
@@ -132,7 +132,7 @@ class DemoState:
         ca = _certificate("Sealwire demo CA", ca_key, "Sealwire demo CA", ca_key, ca=True)
         leaf = _certificate("localhost", key, "Sealwire demo CA", ca_key, ca=False)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        write_private(self.folder / "tls" / "key.pem", pem)
+        write_private(self.folder / "tls" / "key.pem", pem, development=True)
         (self.folder / "tls" / "cert.pem").write_bytes(leaf.public_bytes(Encoding.PEM))
         # Written last: its presence says that the others are there. The CA's own key is never written.
         self.ca.write_bytes(ca.public_bytes(Encoding.PEM))

@@ -8,37 +8,58 @@ Refuses to know: what the app does.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import importlib
 import logging
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
-from prometheus_client import REGISTRY, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 
 from sealwire.build import Ports, build_guard, open_ports
+from sealwire.clock import ClockWatch
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import App, GuardedApp
 from sealwire.fronts.server import server, tls_context
 from sealwire.observers.log import JsonFormatter, JsonLog
 from sealwire.observers.metrics import Metrics
+from sealwire.ports import Observer
 
 
 def serve_forever(config: Path) -> None:
     """Serves until a signal says stop. Raises: Misuse before the first call is taken."""
     settings = load(config)
     log_to_stderr()
-    if settings.metrics.port is not None:
-        start_http_server(settings.metrics.port, "127.0.0.1")
     running, ports = prepare(settings, write_line)
     try:
-        running.run()
+        with exposed(settings, REGISTRY):
+            running.run()
     finally:
         ports.close()
+
+
+@contextlib.contextmanager
+def exposed(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
+    """The metrics of `registry` can be read where the settings say, on this machine only. Raises: Misuse."""
+    port = settings.metrics.port
+    if port is None:
+        yield
+        return
+    try:
+        listening, thread = start_http_server(port, "127.0.0.1", registry)
+    except OSError as why:
+        raise Misuse(f"metrics.port = {port}: cannot be listened on: {why.strerror}") from None
+    try:
+        yield
+    finally:
+        listening.shutdown()
+        listening.server_close()
+        thread.join()
 
 
 def prepare(settings: Settings, write: Callable[[str], object]) -> tuple[uvicorn.Server, Ports]:
@@ -54,8 +75,8 @@ def prepare(settings: Settings, write: Callable[[str], object]) -> tuple[uvicorn
 
 def guarded(settings: Settings, ports: Ports, write: Callable[[str], object]) -> GuardedApp:
     """The app of the settings behind its guard. Raises: Misuse."""
-    observers = (JsonLog(write), _metrics())
-    return GuardedApp(find_app(settings), build_guard(settings, ports, observers), front_end=settings.front_end)
+    guard = build_guard(settings, ports, _observers(ports, write))
+    return GuardedApp(find_app(settings), guard, front_end=settings.front_end)
 
 
 class Sealwire(GuardedApp):
@@ -69,7 +90,7 @@ class Sealwire(GuardedApp):
         settings = load(Path(config))
         ports = open_ports(settings)
         atexit.register(ports.close)
-        guard = build_guard(settings, ports, (JsonLog(write_line), _metrics()))
+        guard = build_guard(settings, ports, _observers(ports, write_line))
         super().__init__(app, guard, front_end=settings.front_end)
 
 
@@ -81,6 +102,11 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
         return tls_context(settings.resolve(settings.tls.certificate), settings.resolve(settings.tls.key))
     except (OSError, ssl.SSLError) as why:
         raise Misuse(f"tls: certificate and key do not load: {why}") from None
+
+
+def _observers(ports: Ports, write: Callable[[str], object]) -> tuple[Observer, ...]:
+    metrics = _metrics()
+    return (JsonLog(write), metrics, ClockWatch(ports.clock, metrics.clock_stepped))
 
 
 @functools.cache

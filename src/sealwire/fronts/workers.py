@@ -1,8 +1,9 @@
 """
 Several worker processes behind one socket, sharing one fast store made afresh at each start.
 
-Owns: the fast store's file, which the parent makes in memory-backed storage and takes away, and what a worker is told
-of it. Refuses to know: what a worker serves.
+Owns: the fast store's file and the folder of the workers' counts, which the parent makes in memory-backed storage and
+takes away, what a worker is told of them, and that the parent shows all counts together. Refuses to know: what a
+worker serves.
 """
 
 from __future__ import annotations
@@ -16,17 +17,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
 from uvicorn.supervisors import Multiprocess
 
-from sealwire.build import SystemClock, open_ports
+from sealwire.build import open_ports
+from sealwire.clock import SystemClock
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import GuardedApp
-from sealwire.fronts.serve import guarded, log_to_stderr, server_context, write_line
+from sealwire.fronts.serve import exposed, guarded, log_to_stderr, server_context, write_line
 from sealwire.fronts.server import configuration
 from sealwire.stores import sqlite_fast
 
 _CONFIG, _FAST = "SEALWIRE_WORKER_CONFIG", "SEALWIRE_WORKER_FAST"
+# The metrics library reads it as it is imported: a worker then counts into files there.
+_COUNTS = "PROMETHEUS_MULTIPROC_DIR"
 _TMPFS = Path("/dev/shm")  # noqa: S108  # the folder made below it is private (mkdtemp, 0700)
 
 
@@ -44,7 +50,12 @@ def run_workers(settings: Settings, count: int) -> None:
     try:
         fast = folder / "fast.db"
         sqlite_fast.make(fast, SystemClock(), os.urandom)
+        counts = folder / "counts"
+        counts.mkdir(mode=0o700)
         os.environ[_CONFIG], os.environ[_FAST] = str(settings.path.absolute()), str(fast)
+        os.environ[_COUNTS] = str(counts)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(counts))  # type: ignore[no-untyped-call]
         config = configuration(
             "sealwire.fronts.workers:worker_app",
             host=settings.listen.host,
@@ -52,7 +63,7 @@ def run_workers(settings: Settings, count: int) -> None:
             context=None if settings.tls is None else worker_context,
             workers=count,
         )
-        with config.bind_socket() as listening:
+        with exposed(settings, registry), config.bind_socket() as listening:
             Multiprocess(config, sockets=[listening]).run()
     finally:
         shutil.rmtree(folder)

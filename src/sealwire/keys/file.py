@@ -26,6 +26,8 @@ from sealwire.protocol.jwk import Verifier, b64url, load_verifier, unb64url
 from sealwire.protocol.signature import load_signer
 
 _IV_BYTES = 12
+#: Heads a key file that the demo made. PEM has room for words before its first line (RFC 7468 section 2).
+_DEVELOPMENT = b"# DEVELOPMENT: throw-away key, not for production\n"
 
 
 class FileKeyring:
@@ -37,7 +39,7 @@ class FileKeyring:
         except Misuse as why:
             raise Misuse(f'keys.signing: "{signing.name}": {why}') from None
         try:
-            secret = unb64url(read_private(wrapping).decode("ascii").strip())
+            secret = unb64url(read_private(wrapping).removeprefix(_DEVELOPMENT).decode("ascii").strip())
         except ValueError:
             secret = b""
         if len(secret) != 32:
@@ -88,18 +90,29 @@ def read_private(path: Path) -> bytes:
         raise Misuse(f'"{path.name}" cannot be read: {why.strerror}') from None
 
 
-def make_signing_key(path: Path) -> None:
+def is_development(path: Path) -> bool:
+    """Whether the file is marked as a throw-away key; one that cannot be read is not, and stops whoever needs it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_DEVELOPMENT)) == _DEVELOPMENT
+    except OSError:
+        return False
+
+
+def make_signing_key(path: Path, *, development: bool = False) -> None:
     """A new Ed25519 key in a new file of mode 0600. Raises: FileExistsError."""
     private = Ed25519PrivateKey.generate()
-    write_private(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_private(path, pem, development=development)
 
 
-def make_wrapping_key(path: Path, entropy: Entropy) -> None:
+def make_wrapping_key(path: Path, entropy: Entropy, *, development: bool = False) -> None:
     """A new wrapping key in a new file of mode 0600. Raises: FileExistsError."""
-    write_private(path, b64url(entropy(32)).encode("ascii") + b"\n")
+    write_private(path, b64url(entropy(32)).encode("ascii") + b"\n", development=development)
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """A new file of mode 0600. Raises: FileExistsError."""
+def write_private(path: Path, content: bytes, *, development: bool = False) -> None:
+    """A new file of mode 0600, marked if production must not take it. Raises: FileExistsError."""
+    content = _DEVELOPMENT + content if development else content
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         file.write(content)

@@ -26,12 +26,17 @@ class Metrics:
             "sealwire_call_duration_seconds", "From the head of a call to its reply.", ("route",), registry=registry
         )
         self._replays = Counter("sealwire_replay_rejections", "Messages refused as seen before.", registry=registry)
+        self._steps = Counter("sealwire_clock_steps", "Times that the wall clock was set.", registry=registry)
         self._skew = Histogram(
             "sealwire_clock_skew_seconds",
             "Distance of created from this clock.",
             registry=registry,
             buckets=_SKEW_BUCKETS,
         )
+
+    def clock_stepped(self) -> None:
+        """The wall clock was set while this process ran."""
+        self._steps.inc()
 
     def heard(self, outcome: Outcome) -> None:
         """As the port says."""

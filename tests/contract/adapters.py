@@ -21,6 +21,8 @@ START = 1_790_000_000.0
 DAY = 24 * 3600
 #: How many live nonces the stores under test allow a key.
 LIVE = 3
+#: How many buckets they keep.
+BUCKETS = 5
 KINDS = ("memory", "sqlite")
 
 
@@ -47,10 +49,10 @@ def a_key() -> Verifier:
 def fast(kind: str, clock: SetClock, folder: Path) -> Iterator[list[tuple[NonceStore, BucketStore]]]:
     """The fast store as each worker sees it: one worker in memory, two on one file."""
     if kind == "memory":
-        yield [(MemoryNonces(clock, os.urandom, LIVE), MemoryBuckets(clock))]
+        yield [(MemoryNonces(clock, os.urandom, LIVE), MemoryBuckets(clock, BUCKETS))]
         return
     sqlite_fast.make(folder / "fast.db", clock, os.urandom)
-    workers = [SqliteFast(folder / "fast.db", clock, LIVE) for _ in range(2)]
+    workers = [SqliteFast(folder / "fast.db", clock, LIVE, BUCKETS) for _ in range(2)]
     yield [(worker, worker) for worker in workers]
     for worker in workers:
         worker.close()

@@ -8,7 +8,7 @@ import pytest
 
 from sealwire.ports import BucketStore, Charge
 from sealwire.protocol.ratelimit import Limit
-from tests.contract.adapters import KINDS, START, SetClock, fast
+from tests.contract.adapters import BUCKETS, KINDS, START, SetClock, fast
 
 FEW, MANY = Limit(3, 60, "key"), Limit(100, 60, "user")
 
@@ -62,3 +62,26 @@ async def test_the_host_clock_does_not_matter(workers: list[BucketStore], clock:
         assert (await workers[0].charge((Charge(FEW, "k"),)))[0].fits
     clock.at = START + step
     assert (await workers[-1].charge((Charge(FEW, "k"),)))[0].wait_seconds == 20.0
+
+
+async def test_as_many_buckets_as_the_bound(workers: list[BucketStore], clock: SetClock) -> None:
+    """Past the bound the longest unused one goes, over all workers, whoever makes up the names; others stay."""
+    for i in range(BUCKETS + 2):
+        clock.elapsed += 1
+        for _ in range(3):
+            assert (await workers[i % len(workers)].charge((Charge(FEW, f"k{i}"),)))[0].fits
+    kept = [not (await workers[0].charge((Charge(FEW, f"k{i}"),)))[0].fits for i in reversed(range(2, BUCKETS + 2))]
+    assert kept == [True] * BUCKETS
+    assert (await workers[0].charge((Charge(FEW, "k0"),)))[0].fits
+
+
+async def test_buckets_that_emptied_leave_room(workers: list[BucketStore], clock: SetClock) -> None:
+    """What has run out is not counted: after it, as many buckets as the bound are kept again."""
+    for turn in range(4):
+        clock.elapsed += 100
+        for i in range(BUCKETS):
+            for _ in range(3):
+                assert await workers[i % len(workers)].charge((Charge(FEW, f"{turn} {i}"), Charge(FEW, f"{turn} {i}")))
+        assert [(await workers[0].charge((Charge(FEW, f"{turn} {i}"),)))[0].fits for i in range(BUCKETS)] == (
+            [False] * BUCKETS
+        )

@@ -19,14 +19,15 @@ from sealwire.protocol.ratelimit import Spent, charge
 from sealwire.protocol.window import SKEW_SECONDS
 
 LIVE_NONCES = 100_000
+MAX_BUCKETS = 100_000
 _BUSY_SECONDS = 1.0
 _SWEEP = 8
 _SCHEMA = (
-    "CREATE TABLE start (epoch REAL NOT NULL, secret BLOB NOT NULL, forgotten REAL NOT NULL)",
+    "CREATE TABLE start (epoch REAL NOT NULL, secret BLOB NOT NULL, forgotten REAL NOT NULL, buckets INTEGER NOT NULL)",
     "CREATE TABLE nonces (digest BLOB PRIMARY KEY, until REAL NOT NULL, keyid TEXT NOT NULL) WITHOUT ROWID",
     "CREATE INDEX nonces_until ON nonces (until)",
     "CREATE TABLE live (keyid TEXT PRIMARY KEY, nonces INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE buckets (name TEXT PRIMARY KEY, arrival REAL NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE buckets (used INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, arrival REAL NOT NULL)",
     "CREATE INDEX buckets_arrival ON buckets (arrival)",
 )
 
@@ -41,7 +42,7 @@ def make(path: Path, clock: Clock, entropy: Entropy) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     for statement in _SCHEMA:
         connection.execute(statement)
-    connection.execute("INSERT INTO start VALUES (?, ?, 0)", (clock.now(), entropy(32)))
+    connection.execute("INSERT INTO start VALUES (?, ?, 0, 0)", (clock.now(), entropy(32)))
     connection.close()
 
 
@@ -54,7 +55,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 class SqliteFast:
     """NonceStore and BucketStore for all workers of one start; each operation is one immediate transaction."""
 
-    def __init__(self, path: Path, clock: Clock, live_nonces: int = LIVE_NONCES) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, live_nonces: int = LIVE_NONCES, max_buckets: int = MAX_BUCKETS
+    ) -> None:
         try:
             self._connection = _connect(path)
             self.epoch, self.secret = self._connection.execute("SELECT epoch, secret FROM start").fetchone()
@@ -62,6 +65,7 @@ class SqliteFast:
             raise Misuse(f'store.fast: "{path}" is not the fast store of this start') from None
         self._clock = clock
         self._live_nonces = live_nonces
+        self._max_buckets = max_buckets
 
     async def claim(self, keyid: str, nonce: str, last_valid: float, remember_seconds: int) -> Claimed:
         """As the port says."""
@@ -110,19 +114,31 @@ class SqliteFast:
     def _charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
         now = self._clock.monotonic()
         run = self._connection.execute
-        kept, spent = [], []
+        kept, spent, fresh = [], [], set()
         for limit, bucket in charges:
             name = f"{bucket} {limit.quota}/{limit.period_seconds}"
             row = run("SELECT arrival FROM buckets WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                fresh.add(name)
             arrival, one = charge(limit, row[0] if row else 0.0, now)
             kept.append((name, arrival))
             spent.append(one)
         if all(one.fits for one in spent):
-            sql = "INSERT INTO buckets VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET arrival = excluded.arrival"
-            self._connection.executemany(sql, kept)
+            # Replaced and not updated: `used` then grows with each charge, in the order of use.
+            self._connection.executemany("REPLACE INTO buckets (name, arrival) VALUES (?, ?)", kept)
             # A bucket whose arrival time is past holds nothing: without it the next call finds the same burst.
-            run("DELETE FROM buckets WHERE name IN (SELECT name FROM buckets WHERE arrival < ? LIMIT ?)", (now, _SWEEP))
+            sweep = "DELETE FROM buckets WHERE name IN (SELECT name FROM buckets WHERE arrival < ? LIMIT ?)"
+            self._bound(len(fresh) - run(sweep, (now, _SWEEP)).rowcount)
         return tuple(spent)
+
+    def _bound(self, more: int) -> None:
+        """Keeps the count of buckets; past the bound the longest unused ones go."""
+        run = self._connection.execute
+        over = run("SELECT buckets FROM start").fetchone()[0] + more - self._max_buckets
+        if over > 0:
+            run("DELETE FROM buckets WHERE name IN (SELECT name FROM buckets ORDER BY used LIMIT ?)", (over,))
+        if more:
+            run("UPDATE start SET buckets = ?", (self._max_buckets + min(over, 0),))
 
     def close(self) -> None:
         """Closes the connection; the file goes with the parent."""

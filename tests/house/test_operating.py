@@ -1,0 +1,139 @@
+"""docs/operating.md says what the code does: settings, bounds, log fields, metrics, exit codes; its commands run."""
+
+import json
+import os
+import re
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from sealwire import endpoints, ports
+from sealwire.build import open_ports
+from sealwire.client import sending
+from sealwire.clock import STEP_SECONDS
+from sealwire.config import RuleTable, Settings, load
+from sealwire.fronts import asgi
+from sealwire.fronts.cli import main
+from sealwire.observers.log import JsonLog
+from sealwire.observers.metrics import Metrics
+from sealwire.observers.tally import Tally
+from sealwire.protocol import message, profile, strictjson, window
+from sealwire.stores import memory, sqlite, sqlite_directory, sqlite_fast, sqlite_file
+from tests.house.manual import PAGE, page, tables
+from tests.observers.test_observers import OUTCOME
+from tests.stories.world import SetClock
+
+TEXT = PAGE.read_text("utf-8")
+BOUNDS: dict[str, int] = {
+    "unexpired nonces of one key, by default": Settings.model_fields["live_nonces"].default,
+    "buckets of limits": memory.MAX_BUCKETS,
+    "rows of counted refusals that wait to be written": Tally.__init__.__defaults__[0],  # type: ignore[index]
+    "public keys held ready": sqlite_directory._MAX_LOADED,
+    "forms of a signature held ready": profile.Plans.BOUND,
+    "bytes of a head": message.HEAD_BYTES,
+    "bytes of one field": message.FIELD_BYTES,
+    "signatures in one head": profile.MAX_LABELS,
+    "components of one signature": profile.MAX_COMPONENTS,
+    "seconds from `created` to `expires`": profile.MAX_LIFETIME_SECONDS,
+    "depth of JSON": strictjson.MAX_DEPTH,
+    "bytes of a body, by default": RuleTable.model_fields["max_body"].default,
+    "bytes of an enrolment": endpoints._ENROLMENT_BYTES,
+    "bytes of a reply that is not streamed": asgi.MAX_REPLY_BYTES,
+    "seconds an answer is kept under its idempotency key": ports.IDEMPOTENCY_SECONDS,
+    "seconds a lost answer of an enrolment can be asked for again": ports.REPEAT_SECONDS,
+    "writes in one commit": sqlite_file._BATCH,
+    "durable rows that ran out, deleted at a time, once a second": sqlite._PURGE_ROWS,
+    "bytes of a reply that our client takes": sending.MAX_REPLY_BYTES,
+}
+WAITS: dict[str, float] = {
+    "fast store of several workers": sqlite_fast._BUSY_SECONDS,
+    "durable store, a read": sqlite_file._READ_BUSY_SECONDS,
+    "durable store, a write": sqlite_file.WRITE_SECONDS,
+    "durable store, another process writes": sqlite_file._BUSY_SECONDS,
+    "app's answer can't be kept for repeats": sqlite_file.WRITE_SECONDS,
+    "counts of refusals can't be written": sqlite_file.WRITE_SECONDS,
+}
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the one table below a heading."""
+    section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def block(name: str) -> str:
+    """A fenced block by its name."""
+    found = re.search(rf"^```\w+ {name}\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def test_every_setting_stands_with_its_default() -> None:
+    """The tables are those of the models; `make manual` writes them."""
+    assert page(TEXT) == TEXT, "run make manual"
+    assert len(tables()) == 7
+    assert "| `port` | number, 0 to 65535 | `8443` | TCP port. |" in TEXT
+    assert sum(len(model.model_fields) for model in tables().values()) - 7 == TEXT.split("<!-- end")[0].count("\n| `")
+
+
+def test_every_bound_is_the_code_s() -> None:
+    assert {what: bound for what, bound, _ in rows("Bounds")} == {what: f"{n:,}" for what, n in BOUNDS.items()}
+    assert memory.MAX_BUCKETS == sqlite_fast.MAX_BUCKETS
+    assert sqlite._PURGE_EVERY_SECONDS == 1
+
+
+def test_every_wait_is_the_code_s() -> None:
+    said = {what: wait for what, wait, _ in rows("When something does not answer") if wait.endswith(" s")}
+    assert said == {what: f"{seconds:g} s" for what, seconds in WAITS.items()}
+
+
+def test_the_clock_s_margins_are_the_code_s() -> None:
+    section = TEXT.split("\n## Clocks\n")[1].split("\n## ")[0]
+    figures = [int(number) for number in re.findall(r"(\d+) s\b", section)]
+    assert figures == [window.SKEW_SECONDS, window.REMEMBER_SECONDS, int(STEP_SECONDS)]
+
+
+def test_every_field_of_the_log() -> None:
+    lines: list[str] = []
+    JsonLog(lines.append).heard(OUTCOME)
+    assert [row[0] for row in rows("Log")] == [f"`{name}`" for name in json.loads(lines[0])]
+
+
+def test_every_metric() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    made = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
+    assert {row[0].strip("`") for row in rows("Metrics")} == made
+    labels = {row[0].strip("`"): re.findall(r"`(\w+)`", row[1]) for row in rows("Metrics")}
+    assert labels["sealwire_decisions_total"] == ["decision", "reason", "route"]
+
+
+def test_the_exit_codes() -> None:
+    said = re.search(r"Exit codes: (.*?)\.$", main.__doc__ or "", re.DOTALL | re.MULTILINE)
+    assert said is not None
+    assert [" ".join(row) for row in rows("Exit codes")] == re.split(r",\s+", said[1].replace("\n", " "))
+
+
+async def test_the_first_start_and_the_backup(tmp_path: Path) -> None:
+    """The commands run as they stand, private; the copy is whole while the store is open, and opens."""
+
+    def run(command: str) -> None:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True, env={**os.environ, "PATH": path})
+
+    (tmp_path / "sealwire.toml").write_text(block("first"))
+    run(block("make-keys"))
+    opened = open_ports(load(tmp_path / "sealwire.toml"))
+    version, _ = await opened.directory.key_set_version("k", SetClock().now())
+    run(block("backup"))
+    opened.close()
+    for made in ("keys/signing.pem", "keys/wrapping.key", "sealwire.db", "copy.db"):
+        assert stat.S_IMODE((tmp_path / made).stat().st_mode) == 0o600
+    copy = sqlite3.connect(tmp_path / "copy.db")
+    assert copy.execute("SELECT version, thumbprints FROM key_sets").fetchall() == [(version, "k")]
+    copy.close()

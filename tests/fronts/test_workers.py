@@ -16,6 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from sealwire import build
 from sealwire.admin import Admin
 from sealwire.client import Credential, Transport, enroll
 from sealwire.client.explain import signed_headers
@@ -156,3 +157,22 @@ def test_workers_need_one_store(tmp_path: Path) -> None:
     state.make()
     with pytest.raises(Misuse, match=r'store\.fast = "memory:": 2 workers need one store'):
         run_workers(load(state.config), 2)
+
+
+def test_what_is_wrong_is_said_before_a_worker_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that cannot start is started again for ever: the parent judges all that it can itself."""
+    state = DemoState(tmp_path, 8443)
+    state.make()
+    state.config.write_text(state.config.read_text().replace('fast = "memory:"', 'fast = "sqlite:"'))
+    settings = load(state.config)
+    with pytest.raises(Misuse, match='app = "nosuch:app": No module named'):
+        run_workers(settings.model_copy(update={"app": "nosuch:app"}), 2)
+    bad_rule = settings.rules[0].model_copy(update={"path": "/.well-known/sealwire/x"})
+    with pytest.raises(Misuse, match="which the guard serves itself"):
+        run_workers(settings.model_copy(update={"rules": [bad_rule]}), 2)
+    for key in ("signing.pem", "wrapping.key"):
+        path = tmp_path / "keys" / key
+        path.write_bytes(path.read_bytes().partition(b"\n")[2])
+    monkeypatch.setattr(build, "synchronised", lambda: False)
+    with pytest.raises(Misuse, match="clock_kept_by"):
+        run_workers(settings.model_copy(update={"environment": "production", "tls": None}), 2)

@@ -16,6 +16,7 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
@@ -116,17 +117,22 @@ def _metrics() -> Metrics:
 
 
 def find_app(settings: Settings) -> App:
-    """The app that `app` names, from the folder of the policy file or the installed packages. Raises: Misuse."""
+    """The app that `app` names. Raises: Misuse."""
+    named = find_named(settings)
+    app: App = named() if settings.app_factory else named
+    return app
+
+
+def find_named(settings: Settings) -> Any:
+    """What `app` names, from the folder of the policy file or the installed packages, not called. Raises: Misuse."""
     module, _, name = settings.app.partition(":")
     if not name:
         raise Misuse('app: serve needs app = "module:name"')
     sys.path.insert(0, str(settings.path.parent))
     try:
-        found = getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as why:
         raise Misuse(f'app = "{settings.app}": {why}') from None
-    app: App = found() if settings.app_factory else found
-    return app
 
 
 def write_line(line: str) -> None:

@@ -21,12 +21,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from uvicorn.supervisors import Multiprocess
 
-from sealwire.build import open_ports
+from sealwire.build import build_guard, open_ports
 from sealwire.clock import SystemClock
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import GuardedApp
-from sealwire.fronts.serve import exposed, guarded, log_to_stderr, server_context, write_line
+from sealwire.fronts.serve import exposed, find_named, guarded, log_to_stderr, server_context, write_line
 from sealwire.fronts.server import configuration
 from sealwire.stores import sqlite_fast
 
@@ -44,8 +44,14 @@ def run_workers(settings: Settings, count: int) -> None:
     """
     if settings.store.fast == "memory:":
         raise Misuse(f'store.fast = "memory:": {count} workers need one store; nearest is "sqlite:"')
-    # Opened once before the workers do: the schema is made by one process, and what is wrong is said here.
-    open_ports(settings).close()
+    # Opened and wired once before the workers do: the schema is made by one process, and what is wrong is said here.
+    log_to_stderr()
+    find_named(settings)
+    ports = open_ports(settings)
+    try:
+        build_guard(settings, ports)
+    finally:
+        ports.close()
     folder = Path(tempfile.mkdtemp(prefix="sealwire-", dir=_TMPFS if _TMPFS.is_dir() else None))
     try:
         fast = folder / "fast.db"

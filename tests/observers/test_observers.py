@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -35,6 +36,7 @@ def test_a_line_for_each_outcome() -> None:
         201,
         250_000_000,
     )
+    assert line["process.pid"] == os.getpid()
 
 
 def test_an_exception_without_its_message() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ class JsonLog:
             "sealwire.client": outcome.client,
             "sealwire.key": outcome.key,
             "sealwire.code": outcome.code,
+            "process.pid": os.getpid(),
         }
         self._write(json.dumps(line, ensure_ascii=True, separators=(",", ":")))
 

@@ -1,0 +1,164 @@
+"""A real `sealwire serve` in a process group of its own, which can be killed and started again on the same state."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import sqlite3
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx2
+
+from sealwire.admin import Admin
+from sealwire.client import Credential, enroll
+from sealwire.config import load
+from sealwire.demo.state import DemoState
+from sealwire.fronts.cli.demo import free_port
+from sealwire.keys.file import FileKeyring
+from tests.reliability.history import Order
+from tests.reliability.orders_app import DATABASE, LEDGER
+
+Victim = Literal["group", "one worker", "all workers"]
+ROOT = Path(__file__).resolve().parents[2]
+_RULES = """
+[[rules]]
+path = "/v1/orders"
+methods = ["POST"]
+profile = "signed"
+headers = ["x-message"]
+idempotency = "required"
+
+[[rules]]
+path = "/v1/time"
+methods = ["GET"]
+profile = "open"
+"""
+_START_SECONDS = 30
+
+
+class Served:
+    """One deployment in `folder`: `app` behind its guard in `workers` processes."""
+
+    def __init__(self, folder: Path, app: str = "tests.reliability.orders_app:made", workers: int = 1) -> None:
+        self.state = DemoState(folder, free_port())
+        self.state.make()
+        policy = self.state.config.read_text().replace("sealwire.demo.exchange:app_from_environment", app)
+        policy = policy.replace('fast = "memory:"', 'fast = "sqlite:"' if workers > 1 else 'fast = "memory:"')
+        self.state.config.write_text(policy.partition("[[rules]]")[0] + _RULES)
+        self.books, self.ledger = folder / "orders.db", folder / "sealwire.db"
+        settings = load(self.state.config)
+        self._keyring = FileKeyring(
+            settings.resolve(settings.keys.signing), settings.resolve(settings.keys.wrapping), os.urandom
+        )
+        self._workers = workers
+        self._environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            DATABASE: str(self.books),
+            LEDGER: str(self.ledger),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *before: str) -> None:
+        """Starts it and waits until it answers. `before` is put before the command."""
+        command = [*before, str(Path(sys.executable).parent / "sealwire"), "--config", str(self.state.config), "serve"]
+        command += ["--workers", str(self._workers)] if self._workers > 1 else []
+        with (self.state.folder / "stderr.txt").open("a") as stderr:
+            self._process = subprocess.Popen(command, stderr=stderr, start_new_session=True, env=self._environment)
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it answers."""
+        until = time.monotonic() + _START_SECONDS
+        with httpx2.Client(verify=self.trust()) as http:
+            while True:
+                try:
+                    http.get(f"{self.state.origin}/v1/time", timeout=5)
+                except httpx2.TransportError:
+                    if time.monotonic() > until:
+                        raise AssertionError((self.state.folder / "stderr.txt").read_text()) from None
+                    time.sleep(0.02)
+                else:
+                    return
+
+    def kill(self, victim: Victim = "group") -> None:
+        """SIGKILL, to every process that serves, to one worker, or to every worker but not their parent."""
+        assert self._process is not None
+        workers = self._workers_now()
+        if victim == "group":
+            folders = {fast for worker in workers if (fast := _fast_store_of(worker))}
+            # The parent first, or it would start a worker anew. Python's tracker of semaphores is left to clean up.
+            for pid in (self._process.pid, *workers):
+                os.kill(pid, signal.SIGKILL)
+            self._process.wait(20)
+            for folder in folders:  # nobody is left who would take it away
+                shutil.rmtree(folder)
+        else:
+            for worker in workers[: 1 if victim == "one worker" else None]:
+                os.kill(worker, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ends it as an operator would."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(20)
+
+    def enrolled(self, name: str) -> Credential:
+        """A new client."""
+        path = self.state.folder / f"{name}.json"
+        with Admin(self.state.config) as admin:
+            enroll(self.state.origin, admin.invite(name), name=name, path=path, ca=self.state.ca)
+        return Credential.load(path)
+
+    def trust(self) -> ssl.SSLContext:
+        """A TLS context that trusts it."""
+        return ssl.create_default_context(cafile=str(self.state.ca))
+
+    def rows(self, database: Path, sql: str) -> list[tuple[Any, ...]]:
+        """What a file of it holds now."""
+        with closing(sqlite3.connect(database, timeout=10)) as connection:
+            return connection.execute(sql).fetchall()
+
+    def decisions(self) -> dict[str, str]:
+        """Every decision of the ledger on an order: request to outcome."""
+        return dict(self.rows(self.ledger, "SELECT request, outcome FROM decisions WHERE rule = '/v1/orders'"))
+
+    def claims(self, orders: Iterable[Order]) -> tuple[dict[Order, bool], int]:
+        """Which of these orders' keys are claimed, and whether their end is recorded; how many keys are, in all."""
+        kept = {
+            (scope, key): ended
+            for scope, key, ended in self.rows(self.ledger, "SELECT scope, key, reply IS NOT NULL FROM idempotency")
+        }
+        names = {order: self._name_of(order) for order in orders}
+        return {order: bool(kept[name]) for order, name in names.items() if name in kept}, len(kept)
+
+    def burnt(self, messages: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """Which of these messages, by key and nonce, the ledger remembers."""
+        kept = {digest for (digest,) in self.rows(self.ledger, "SELECT digest FROM nonces")}
+        return frozenset(m for m in messages if hashlib.sha256(" ".join(m).encode()).digest()[:16] in kept)
+
+    def _name_of(self, order: Order) -> tuple[str, bytes]:
+        scope = f"{order[0]} "
+        return scope, self._keyring.digest(b"idempotency key\0" + scope.encode() + b"\0" + order[1].encode())
+
+    def _workers_now(self) -> list[int]:
+        assert self._process is not None
+        parent = self._process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def _fast_store_of(pid: int) -> Path | None:
+    """The folder of the fast store that a worker was told of."""
+    for line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        if line.startswith(b"SEALWIRE_WORKER_FAST="):
+            return Path(os.fsdecode(line.partition(b"=")[2])).parent
+    return None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import ssl
 from dataclasses import dataclass, field
+from typing import Self
 
 import httpx2
 
@@ -19,13 +21,14 @@ _PATIENCE_SECONDS = 20
 
 @dataclass
 class Taped:
-    """One message on the wire: its bytes, and the status that came back, 0 for none."""
+    """One message on the wire: its bytes, and the status that came back, 0 for none, with its Retry-After."""
 
     order: Order
     raw: bytes
     key: str
     nonce: str
     status: int = 0
+    retry_after: str = ""
 
 
 @dataclass
@@ -71,17 +74,20 @@ class Peer:
                 found = dict(fields)
                 body = await reader.readexactly(int(found.get("content-length", "0")))
         except BaseException:
-            self.close()
+            await self.close()
             raise
         if found.get("connection") == "close":
-            self.close()
+            await self.close()
         return int(head[0].split()[1]), fields, body
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Drops the connection."""
         if self._streams is not None:
-            self._streams[1].transport.abort()
+            _, writer = self._streams
             self._streams = None
+            writer.transport.abort()
+            with contextlib.suppress(OSError):  # what it was lost by before
+                await writer.wait_closed()
 
 
 class Taping(httpx2.AsyncBaseTransport):
@@ -113,6 +119,7 @@ class Taping(httpx2.AsyncBaseTransport):
         except (OSError, EOFError, TimeoutError) as why:
             raise httpx2.ReadError(str(why)) from None
         if taped is not None:
+            taped.retry_after = dict(fields).get("retry-after", "")
             self._tape.heard(taped, status)
         return httpx2.Response(status, headers=fields, content=body)
 
@@ -127,9 +134,13 @@ class Caller:
         self._url = f"{credential.origin}/v1/orders"
         self.principal = credential.client
 
-    async def connect(self) -> None:
-        """Opens the connection. Raises: OSError."""
+    async def __aenter__(self) -> Self:
+        """With its connection open. Raises: OSError."""
         await self._peer.open()
+        return self
+
+    async def __aexit__(self, *_failure: object) -> None:
+        await self._peer.close()
 
     async def ask(self, name: str) -> Answer:
         """Places the order of this name under the idempotency key of that name."""
@@ -146,10 +157,6 @@ class Caller:
             return Answer("none", request)
         return Answer("unknown" if reply.json().get("outcome") == "unknown" else "refused", request)
 
-    def close(self) -> None:
-        """Drops the connection."""
-        self._peer.close()
-
 
 async def send_again(messages: list[Taped], port: int, tls: ssl.SSLContext, at_once: int = 8) -> list[tuple[int, str]]:
     """The same bytes again, each once: status and slug of each answer, 0 for none."""
@@ -165,7 +172,7 @@ async def send_again(messages: list[Taped], port: int, tls: ssl.SSLContext, at_o
             except (OSError, EOFError, TimeoutError):
                 continue
             answers[place] = (status, str(json.loads(body).get("code", "")))
-        peer.close()
+        await peer.close()
 
     await asyncio.gather(*(work() for _ in range(at_once)))
     return answers

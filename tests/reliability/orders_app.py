@@ -36,6 +36,7 @@ class OrdersApp:
         self._books.executescript(_SCHEMA)
         self._ledger = sqlite3.connect(ledger, timeout=10, isolation_level=None)
         self._times = times
+        self._hold = hold_file(database)
 
     async def __call__(
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
@@ -61,9 +62,16 @@ class OrdersApp:
         self._books.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", entry)
         pause = crc32(request.encode()) / 2**32 * _PAUSES_SECONDS
         await asyncio.sleep(pause)
+        while self._hold.exists():  # noqa: ASYNC110  # another process is waited for
+            await asyncio.sleep(0.01)
         for _ in range(self._times):
             self._books.execute("INSERT INTO effects VALUES (?, ?, ?)", (request, principal, order))
         await asyncio.sleep(_PAUSES_SECONDS - pause)
+
+
+def hold_file(database: Path) -> Path:
+    """As long as this file is there, calls that have entered stay where they are."""
+    return database.with_suffix(".hold")
 
 
 def made(times: int = 1) -> OrdersApp:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from random import Random
 from typing import NamedTuple
 
@@ -30,8 +31,7 @@ async def play(served: Served, credentials: Sequence[Credential], name: str, ran
     tape = Tape(wanted=random.randint(0, 60))
     answers: dict[Order, list[Answer]] = defaultdict(list)
     tls, port = served.trust(), served.state.port
-    callers = [Caller(credentials[i % len(credentials)], port, tls, tape) for i in range(CALLERS)]
-    await asyncio.gather(*(caller.connect() for caller in callers))
+    made = [Caller(credentials[i % len(credentials)], port, tls, tape) for i in range(CALLERS)]
     over = asyncio.Event()
 
     async def load(caller: Caller, number: int) -> None:
@@ -41,16 +41,17 @@ async def play(served: Served, credentials: Sequence[Credential], name: str, ran
             order = f"{name}-{number // len(credentials)}-{count}"
             answers[caller.principal, order].append(await caller.ask(order))
             count += 1
-        caller.close()
 
-    working = [asyncio.create_task(load(caller, number)) for number, caller in enumerate(callers)]
-    if tape.wanted:
-        await tape.answered.wait()
-    await asyncio.sleep(random.random() * 0.1)
-    in_flight = await _enough(tape)
-    served.kill(victim)
-    over.set()
-    await asyncio.gather(*working)
+    async with AsyncExitStack() as stack:
+        callers = await asyncio.gather(*(stack.enter_async_context(caller) for caller in made))
+        working = [asyncio.create_task(load(caller, number)) for number, caller in enumerate(callers)]
+        if tape.wanted:
+            await tape.answered.wait()
+        await asyncio.sleep(random.random() * 0.1)
+        in_flight = await _enough(tape)
+        served.kill(victim)
+        over.set()
+        await asyncio.gather(*working)
     before = list(tape.messages)
     if victim == "group":
         await asyncio.to_thread(served.start)
@@ -60,7 +61,8 @@ async def play(served: Served, credentials: Sequence[Credential], name: str, ran
     told = await send_again(before, port, tls)
     copies = tuple(Copy(m.key, m.nonce, status) for m, (status, _) in zip(before, told, strict=True))
     lost = sum(message.status == 0 for message in in_flight)
-    return Round(_seen(served, name, answers, tape.messages, copies, victim), len(in_flight), lost)
+    history = seen(served, name, answers, tape.messages, copies, forgot=victim == "group")
+    return Round(history, len(in_flight), lost)
 
 
 async def _enough(tape: Tape) -> list[Taped]:
@@ -80,27 +82,30 @@ async def _ask_again(
     """What has no verified answer is asked for again, and a third of what has one."""
     open_orders = [order for order, told in answers.items() if told[-1].kind != "done"]
     waiting = open_orders + [order for order in answers if order not in open_orders][::3]
+    tls = served.trust()
     by_client = {credential.client: credential for credential in credentials}
 
     async def work() -> None:
-        own = {client: Caller(one, served.state.port, served.trust(), tape) for client, one in by_client.items()}
-        while waiting:
-            order = waiting.pop(0)
-            answers[order].append(await own[order[0]].ask(order[1]))
-        for caller in own.values():
-            caller.close()
+        made = {client: Caller(one, served.state.port, tls, tape) for client, one in by_client.items()}
+        async with AsyncExitStack() as stack:
+            own = {client: await stack.enter_async_context(caller) for client, caller in made.items()}
+            while waiting:
+                order = waiting.pop(0)
+                answers[order].append(await own[order[0]].ask(order[1]))
 
     await asyncio.gather(*(work() for _ in range(8)))
 
 
-def _seen(
+def seen(
     served: Served,
     name: str,
-    answers: dict[Order, list[Answer]],
+    answers: Mapping[Order, Sequence[Answer]],
     messages: list[Taped],
-    copies: tuple[Copy, ...],
-    victim: Victim,
+    copies: tuple[Copy, ...] = (),
+    *,
+    forgot: bool = False,
 ) -> History:
+    """What clients, app and ledger hold of the orders whose names begin with `name-`."""
     orders = f"FROM {{}} WHERE id LIKE '{name}-%'"
     entries = served.rows(served.books, "SELECT request, principal, id, nonce, decided " + orders.format("entries"))
     effects = served.rows(served.books, "SELECT request, principal, id " + orders.format("effects"))
@@ -115,5 +120,5 @@ def _seen(
         claims=claims,
         claims_in_all=claims_in_all,
         burnt=served.burnt({(m.key, m.nonce) for m in messages}),
-        forgot=victim == "group",
+        forgot=forgot,
     )

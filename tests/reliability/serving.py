@@ -11,8 +11,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,13 +48,16 @@ _START_SECONDS = 30
 class Served:
     """One deployment in `folder`: `app` behind its guard in `workers` processes."""
 
-    def __init__(self, folder: Path, app: str = "tests.reliability.orders_app:made", workers: int = 1) -> None:
+    def __init__(
+        self, folder: Path, app: str = "tests.reliability.orders_app:made", workers: int = 1, ledger: Path | None = None
+    ) -> None:
         self.state = DemoState(folder, free_port())
         self.state.make()
         policy = self.state.config.read_text().replace("sealwire.demo.exchange:app_from_environment", app)
         policy = policy.replace('fast = "memory:"', 'fast = "sqlite:"' if workers > 1 else 'fast = "memory:"')
+        self.books, self.ledger = folder / "orders.db", ledger or folder / "sealwire.db"
+        policy = policy.replace("sqlite:sealwire.db", f"sqlite:{self.ledger}")
         self.state.config.write_text(policy.partition("[[rules]]")[0] + _RULES)
-        self.books, self.ledger = folder / "orders.db", folder / "sealwire.db"
         settings = load(self.state.config)
         self._keyring = FileKeyring(
             settings.resolve(settings.keys.signing), settings.resolve(settings.keys.wrapping), os.urandom
@@ -67,9 +70,9 @@ class Served:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *before: str) -> None:
-        """Starts it and waits until it answers. `before` is put before the command."""
-        command = [*before, str(Path(sys.executable).parent / "sealwire"), "--config", str(self.state.config), "serve"]
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        command = [str(Path(sys.executable).parent / "sealwire"), "--config", str(self.state.config), "serve"]
         command += ["--workers", str(self._workers)] if self._workers > 1 else []
         with (self.state.folder / "stderr.txt").open("a") as stderr:
             self._process = subprocess.Popen(command, stderr=stderr, start_new_session=True, env=self._environment)
@@ -110,6 +113,12 @@ class Served:
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait(20)
+
+    @property
+    def pid(self) -> int:
+        """Its first process: the parent, where there are workers."""
+        assert self._process is not None
+        return self._process.pid
 
     def enrolled(self, name: str) -> Credential:
         """A new client."""
@@ -154,6 +163,19 @@ class Served:
         parent = self._process.pid
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@contextmanager
+def running(
+    folder: Path, app: str = "tests.reliability.orders_app:made", workers: int = 1, ledger: Path | None = None
+) -> Iterator[Served]:
+    """A server from its first start to its end."""
+    served = Served(folder, app, workers, ledger)
+    try:
+        served.start()
+        yield served
+    finally:
+        served.stop()
 
 
 def _fast_store_of(pid: int) -> Path | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -13,21 +11,10 @@ import pytest
 from tests.reliability.damage import damages
 from tests.reliability.history import judge
 from tests.reliability.rounds import AT_LEAST_IN_FLIGHT, Round, play
-from tests.reliability.serving import Served, Victim
+from tests.reliability.serving import Victim, running
 
 ROUNDS = 10
 _TRIES = 3
-
-
-@contextmanager
-def running(folder: Path, app: str = "tests.reliability.orders_app:made", workers: int = 1) -> Iterator[Served]:
-    """A server from its first start to its end."""
-    served = Served(folder, app, workers)
-    try:
-        served.start()
-        yield served
-    finally:
-        served.stop()
 
 
 def victim_of(random: Random, workers: int) -> Victim:

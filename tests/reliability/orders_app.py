@@ -23,7 +23,7 @@ PRAGMA synchronous = FULL;
 CREATE TABLE IF NOT EXISTS entries (request TEXT, principal TEXT, id TEXT, nonce TEXT, decided INTEGER);
 CREATE TABLE IF NOT EXISTS effects (request TEXT, principal TEXT, id TEXT);
 """
-_PAUSES_SECONDS = 0.15
+_PAUSES_SECONDS = 0.2
 
 Message = MutableMapping[str, Any]
 

@@ -14,7 +14,7 @@ from tests.reliability.calling import Caller, Tape, Taped, send_again
 from tests.reliability.history import Answer, Copy, Effect, Entry, History, Order, Sent
 from tests.reliability.serving import Served, Victim
 
-CALLERS = 32
+CALLERS = 40
 AT_LEAST_IN_FLIGHT = 16
 
 
@@ -28,7 +28,7 @@ class Round(NamedTuple):
 
 async def play(served: Served, credentials: Sequence[Credential], name: str, random: Random, victim: Victim) -> Round:
     """Plays a round against a server that runs, and leaves one that runs."""
-    tape = Tape(wanted=random.randint(0, 60))
+    tape = Tape(wanted=random.randint(0, 40))
     answers: dict[Order, list[Answer]] = defaultdict(list)
     tls, port = served.trust(), served.state.port
     made = [Caller(credentials[i % len(credentials)], port, tls, tape) for i in range(CALLERS)]
@@ -48,7 +48,8 @@ async def play(served: Served, credentials: Sequence[Credential], name: str, ran
         if tape.wanted:
             await tape.answered.wait()
         await asyncio.sleep(random.random() * 0.1)
-        in_flight = await _enough(tape)
+        await _busy(served, name)
+        in_flight = [message for message in tape.messages if message.status == 0]
         served.kill(victim)
         over.set()
         await asyncio.gather(*working)
@@ -65,23 +66,25 @@ async def play(served: Served, credentials: Sequence[Credential], name: str, ran
     return Round(history, len(in_flight), lost)
 
 
-async def _enough(tape: Tape) -> list[Taped]:
-    """What is in flight, at the next moment when that is enough for a round to count, or after so many looks."""
-    in_flight: list[Taped] = []
-    for _ in range(1000):
-        in_flight = [message for message in tape.messages if message.status == 0]
-        if len(in_flight) >= AT_LEAST_IN_FLIGHT:
+async def _busy(served: Served, name: str) -> None:
+    """
+    Until the app is in the midst of enough orders, or after so many looks. What clients have not read yet says little:
+    they are as busy as the server, and an answer may wait for them.
+    """
+    midst = "SELECT (SELECT count(*) FROM entries {0}) - (SELECT count(*) FROM effects {0})"
+    for _ in range(400):
+        ((count,),) = served.rows(served.books, midst.format(f"WHERE id LIKE '{name}-%'"))
+        if count >= AT_LEAST_IN_FLIGHT // 2:
             break
-        await asyncio.sleep(0)
-    return in_flight
+        await asyncio.sleep(0.002)
 
 
 async def _ask_again(
     served: Served, credentials: Sequence[Credential], tape: Tape, answers: dict[Order, list[Answer]]
 ) -> None:
-    """What has no verified answer is asked for again, and a third of what has one."""
+    """What has no verified answer is asked for again, and a quarter of what has one."""
     open_orders = [order for order, told in answers.items() if told[-1].kind != "done"]
-    waiting = open_orders + [order for order in answers if order not in open_orders][::3]
+    waiting = open_orders + [order for order in answers if order not in open_orders][::4]
     tls = served.trust()
     by_client = {credential.client: credential for credential in credentials}
 
@@ -93,7 +96,7 @@ async def _ask_again(
                 order = waiting.pop(0)
                 answers[order].append(await own[order[0]].ask(order[1]))
 
-    await asyncio.gather(*(work() for _ in range(8)))
+    await asyncio.gather(*(work() for _ in range(12)))
 
 
 def seen(

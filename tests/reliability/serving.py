@@ -105,7 +105,9 @@ class Served:
             for folder in folders:  # nobody is left who would take it away
                 shutil.rmtree(folder)
         else:
-            for worker in workers[: 1 if victim == "one worker" else None]:
+            # One worker: the one with the most connections, since the kernel may have given all to one of them.
+            workers.sort(key=lambda pid: len(list(Path(f"/proc/{pid}/fd").iterdir())))
+            for worker in workers[-1:] if victim == "one worker" else workers:
                 os.kill(worker, signal.SIGKILL)
 
     def stop(self) -> None:

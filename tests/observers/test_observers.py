@@ -127,6 +127,59 @@ async def test_a_minute_that_runs_is_not_written() -> None:
     assert [row[1] for row in ledger.tallies] == [minute, minute + 1]
 
 
+class Waiting(MemoryLedger):
+    """A ledger that writes nothing until it is let go, and then fails where it must."""
+
+    def __init__(self) -> None:
+        super().__init__(SetClock())
+        self.asked = asyncio.Event()
+        self.go = asyncio.Event()
+        self.fails = False
+
+    async def tally(self, rows: tuple[tuple[str, int, str, int], ...]) -> None:
+        self.asked.set()
+        await self.go.wait()
+        if self.fails:
+            self.fails = False
+            raise Fault("audit-unavailable", "write")
+        await super().tally(rows)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_rows_on_their_way_count_towards_the_bound(*, fails: bool) -> None:
+    """While a minute is being written, the next one finds only the room that is left; no count is lost."""
+    ledger = Waiting()
+    ledger.fails = fails
+    tally = Tally(ledger, bound=3)
+    for at in (START, START + 60):
+        for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"):
+            tally.heard(REFUSED._replace(at=at, address=address))
+            if at > START:
+                await ledger.asked.wait()
+    ledger.go.set()
+    await tally.flush()
+    assert sum(row[3] for row in ledger.tallies) == 8
+    assert len(ledger.tallies) <= 5, "three rows, and an other on its way and an other at home"
+
+
+async def test_flush_waits_for_what_is_on_its_way() -> None:
+    """What a minute's write could not do, flush does after it, and nothing is written twice."""
+    ledger = Waiting()
+    ledger.fails = True
+    tally = Tally(ledger)
+    tally.heard(REFUSED)
+    tally.heard(REFUSED._replace(at=START + 60))
+    await ledger.asked.wait()
+    flushing = asyncio.create_task(tally.flush())
+    await asyncio.sleep(0)
+    assert ledger.tallies == []
+    ledger.go.set()
+    await flushing
+    minute = int(START // 60)
+    assert sorted((row[1], row[3]) for row in ledger.tallies) == [(minute, 1), (minute + 1, 1)]
+    assert tally.failures == 1
+
+
 async def test_no_failure_loses_a_count() -> None:
     """Not one that the port does not name, nor a cancelled write; the log does not tell its message."""
     ledger = Failing(SetClock())

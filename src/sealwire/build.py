@@ -34,7 +34,10 @@ _LOG = logging.getLogger("sealwire.build")
 
 
 class Ports(NamedTuple):
-    """Everything a guard asks of the world, open. `close` writes what waits and closes it."""
+    """
+    Everything a guard asks of the world, open. `close` writes what waits and closes it; the guard's own does so too,
+    and a second time nothing happens.
+    """
 
     directory: Directory
     ledger: Ledger
@@ -59,12 +62,19 @@ def open_ports(settings: Settings, fast_file: Path | None = None) -> Ports:
     file = SqliteFile(settings.resolve(settings.store.durable))
     nonces: NonceStore
     buckets: BucketStore
+    closers = [file.close]
     if fast_file is None:
         nonces, buckets = MemoryNonces(clock, entropy, settings.live_nonces), MemoryBuckets(clock)
     else:
-        nonces = buckets = SqliteFast(fast_file, clock, settings.live_nonces)
+        nonces = buckets = fast = SqliteFast(fast_file, clock, settings.live_nonces)
+        closers.append(fast.close)
+
+    def close() -> None:
+        for closer in closers:
+            closer()
+
     directory, ledger = SqliteDirectory(file), SqliteLedger(file, clock)
-    return Ports(directory, ledger, nonces, buckets, keyring, clock, entropy, file.close)
+    return Ports(directory, ledger, nonces, buckets, keyring, clock, entropy, close)
 
 
 def build_guard(settings: Settings, ports: Ports, observers: tuple[Observer, ...] = ()) -> Guard:
@@ -132,6 +142,14 @@ def wire(
         entropy=ports.entropy,
         line_fingerprints=line_fingerprints,
     )
+    tally = Tally(ports.ledger)
+
+    async def closing() -> None:
+        try:
+            await tally.flush()
+        finally:
+            ports.close()
+
     return Guard(
         deployment,
         Routes((*rules, *endpoint_rules())),
@@ -141,7 +159,8 @@ def wire(
         keyring=ports.keyring,
         clock=ports.clock,
         entropy=ports.entropy,
-        observers=(*observers, Tally(ports.ledger)),
+        observers=(*observers, tally),
+        closing=closing,
     )
 
 

@@ -98,6 +98,7 @@ class Guard:
         clock: Clock,
         entropy: Entropy,
         observers: tuple[Observer, ...] = (),
+        closing: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._deployment = deployment
         self._routes = routes
@@ -108,6 +109,7 @@ class Guard:
         self._clock = clock
         self._entropy = entropy
         self._observers = observers
+        self._closing = closing
 
     async def handle(self, arrival: Arrival, enter: Enter) -> Reply | None:
         """
@@ -138,6 +140,11 @@ class Guard:
         reply = await self._turn_away(Fault("internal", "misuse"), None, trace)
         self._tell(trace, reply.status, self._clock.monotonic())
         return reply
+
+    async def close(self) -> None:
+        """Counts that wait are written and the stores closed. For after the last call: later ones are 503."""
+        if self._closing is not None:
+            await self._closing()
 
     async def _serve(self, arrival: Arrival, enter: Enter, trace: Trace) -> Reply | None:
         held: dict[type, Evidence] = {}

@@ -134,6 +134,18 @@ async def test_a_locked_database_lets_nothing_through(
         assert await ledger.record(DECISION, NONCE, CLAIM) == "recorded"
 
 
+async def test_a_closed_file_takes_nothing(clock: SetClock, tmp_path: Path) -> None:
+    """After close, which may be called twice, a write is a Fault and is left to nobody."""
+    file = SqliteFile(tmp_path / "durable.db")
+    file.close()
+    file.close()
+    with pytest.raises(Fault, match="audit-unavailable"):
+        await SqliteLedger(file, clock).record(DECISION)
+    assert file._batches.get() is None, "the second close"
+    assert file._batches.empty()
+    assert file._lanes == {}
+
+
 def test_only_its_owner_reads_the_file(tmp_path: Path) -> None:
     """The database and what SQLite puts beside it have mode 0600."""
     file = SqliteFile(tmp_path / "durable.db")

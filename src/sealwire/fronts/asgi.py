@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from sealwire.call import Caller, ClientGone, Rule
 from sealwire.errors import Fault
+from sealwire.fronts.lifespan import pass_lifespan
 from sealwire.guard import Arrival, Begin, Entry, Guard
 from sealwire.protocol.message import Headers, Reply, Request
 
@@ -42,20 +43,39 @@ class Seen(NamedTuple):
 
 
 class GuardedApp:
-    """An ASGI app whose HTTP calls all go through a guard. A websocket is closed; lifespan passes."""
+    """
+    An ASGI app whose HTTP calls all go through a guard. A websocket is closed; the lifespan is the app's own, and the
+    guard is closed at its end.
+    """
 
     def __init__(self, app: App, guard: Guard, *, front_end: str = "") -> None:
         self._app = app
         self._guard = guard
         self._front_end = front_end
+        self._closed = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self._lifespan(scope, receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
+
+    async def close(self) -> None:
+        """Counts that wait are written and the stores closed: for after the last call, where no lifespan says so."""
+        if not self._closed:
+            self._closed = True
+            await self._guard.close()
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._closed:
+            # As a test client may begin a second one: it would find every store closed, call by call.
+            await receive()
+            said = "this guard was closed when its first lifespan ended; make a new one"
+            await send({"type": "lifespan.startup.failed", "message": said})
+        else:
+            await pass_lifespan(self._app, self.close, scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def read() -> tuple[bytes, bool]:

@@ -7,6 +7,7 @@ Refuses to know: what the app does.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import functools
@@ -93,6 +94,11 @@ class Sealwire(GuardedApp):
         atexit.register(ports.close)
         guard = build_guard(settings, ports, _observers(ports, write_line))
         super().__init__(app, guard, front_end=settings.front_end)
+        # Where no lifespan says that it is over: mounted inside another app, or under a server that knows none.
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        asyncio.run(self.close())
 
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:

@@ -134,6 +134,8 @@ class SqliteFile:
 
         Raises: Fault, of the given slug and cause, if it could not be written within WRITE_SECONDS.
         """
+        if not self._thread.is_alive():
+            raise Fault(*fault)  # closed, or left behind by a fork: nobody would ever write it
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         job = _Job(work, future)
@@ -154,7 +156,7 @@ class SqliteFile:
             bound.cancel()
 
     def close(self) -> None:
-        """Writes what waits and ends the thread."""
+        """Writes what waits and ends the thread; a second time nothing happens."""
         for lane in self._lanes.values():
             lane.flush()
         self._batches.put(None)

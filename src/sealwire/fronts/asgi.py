@@ -19,6 +19,8 @@ from sealwire.errors import Fault
 from sealwire.fronts.lifespan import pass_lifespan
 from sealwire.guard import Arrival, Begin, Entry, Guard
 from sealwire.protocol.message import Headers, Reply, Request
+from sealwire.stages.body import BODY_TAKEN
+from sealwire.trace import place
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -78,16 +80,26 @@ class GuardedApp:
             await pass_lifespan(self._app, self.close, scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+        extension = scope.get("extensions", {}).get(TARGET_EXTENSION, {})
+
         async def read() -> tuple[bytes, bool]:
+            if extension.get("taken", _never)():
+                raise Fault("internal", "body-taken", BODY_TAKEN)
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             return message.get("body", b""), message.get("more_body", False)
 
         async def enter(entry: Entry, begin: Begin) -> Reply | None:
-            return await self._enter(scope, entry, begin, receive, send)
+            return await self._enter(scope, entry, begin, receive, sending)
 
-        target = self._target(scope)
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        target = self._target(scope, extension.get("target"))
         arrival = Arrival(scope["method"], target or b"", list(scope["headers"]), _address(scope), read)
         try:
             if target is None:
@@ -96,33 +108,39 @@ class GuardedApp:
                 reply = await self._guard.handle(arrival, enter)
         except ClientGone:
             return
+        if reply is not None and begun:
+            # A stream broke behind its head. Only a server can cut a connection, and does so when an app fails.
+            raise Fault("internal", "app")
         if reply is not None:
             await _send_reply(send, reply)
 
-    def _target(self, scope: Scope) -> bytes | None:
+    def _target(self, scope: Scope, exact: bytes | None) -> bytes | None:
         """The request target; None, a misuse, where it can't be known or a middleware has changed it."""
-        extension = scope.get("extensions", {}).get(TARGET_EXTENSION)
-        raw = scope.get("raw_path") or b""
-        query = scope.get("query_string", b"")
-        joined: bytes = raw + (b"?" + query if query else b"")
-        if extension is None:
+        if exact is None:
             if not self._front_end:
                 _LOG.error("misuse: the server does not hand on the exact target; name the front end that judges it")
                 return None
-            return joined
-        exact: bytes = extension["target"]
-        root = scope.get("root_path", "").encode("utf-8")
-        if not exact.startswith(b"/") or b"#" in exact:
+            query = scope.get("query_string", b"")
+            exact = (scope.get("raw_path") or b"") + (b"?" + query if query else b"")
+        elif not exact.startswith(b"/") or b"#" in exact:
             # The parser has dropped parts of these; the guard refuses them as they came.
             return exact
-        if exact.partition(b"?")[0] not in (raw, raw.removeprefix(root)) or not _same_path(scope, raw):
-            _LOG.error("misuse: a middleware before the guard changed the path; the guard must be outermost")
+        if not _unchanged(scope, exact):
+            _LOG.error("misuse: a middleware before the guard changed the path or query; the guard must be outermost")
             return None
         return exact
 
     async def _enter(self, scope: Scope, entry: Entry, begin: Begin, receive: Receive, send: Send) -> Reply | None:
-        answer = _Answer(entry, begin, send)
-        await self._app(_inner_scope(scope, entry), _once(entry.body, receive), answer.send)
+        body, answer = _Body(entry.body, receive), _Answer(entry, begin, send)
+        try:
+            await self._app(_inner_scope(scope, entry), body.receive, answer.send)
+        except Exception as failure:
+            if not answer.whole:
+                raise
+            # As Starlette does for the sake of the server's log: what it answered stands.
+            _LOG.error("the app answered %s and failed then: %s", entry.request_id, place(failure))
+        if body.gone and not answer.whole:
+            raise ClientGone  # the app gave up when it heard so, as Django does
         return answer.reply()
 
 
@@ -134,8 +152,24 @@ def _address(scope: Scope) -> str:
     return str(client[0]).removeprefix("::ffff:") if client else ""
 
 
-def _same_path(scope: Scope, raw: bytes) -> bool:
-    return bool(unquote_to_bytes(raw).decode("utf-8", "replace") == scope["path"])
+def _never() -> bool:
+    return False
+
+
+def _unchanged(scope: Scope, exact: bytes) -> bool:
+    """
+    Whether what the app is routed by is the target as received. A server puts its own root path before it, which is
+    where `root_path` begins then; a mount only lengthens that.
+    """
+    path, _, query = exact.partition(b"?")
+    raw = scope.get("raw_path") or b""
+    before, root = raw.removesuffix(path), scope.get("root_path", "").encode("utf-8")
+    return bool(
+        raw == before + path
+        and (root + b"/").startswith(before + b"/")
+        and unquote_to_bytes(raw).decode("utf-8", "replace") == scope["path"]
+        and query == scope.get("query_string", b"")
+    )
 
 
 def _inner_scope(scope: Scope, entry: Entry) -> Scope:
@@ -162,20 +196,23 @@ def seen_headers(request: Request, rule: Rule, length: int) -> list[tuple[bytes,
     return headers
 
 
-def _once(body: bytes, receive: Receive) -> Receive:
-    """The judged body exactly once, then whatever the server says next: a disconnect."""
-    given = False
+class _Body:
+    """The judged body exactly once, then what the server says next: a disconnect, and the client is `gone`."""
 
-    async def once() -> Message:
-        nonlocal given
-        if not given:
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-        while (message := await receive())["type"] != "http.disconnect":
+    def __init__(self, content: bytes, receive: Receive) -> None:
+        self.gone = False
+        self._content: bytes | None = content
+        self._receive = receive
+
+    async def receive(self) -> Message:
+        """The app's `receive`."""
+        if self._content is not None:
+            content, self._content = self._content, None
+            return {"type": "http.request", "body": content, "more_body": False}
+        while (message := await self._receive())["type"] != "http.disconnect":
             pass
+        self.gone = True
         return message
-
-    return once
 
 
 class _Answer:
@@ -189,7 +226,7 @@ class _Answer:
         self._headers: Headers = ()
         self._chunks: list[bytes] = []
         self._size = 0
-        self._whole = False
+        self.whole = False
 
     async def send(self, message: Message) -> None:
         """The app's `send`."""
@@ -200,7 +237,7 @@ class _Answer:
                 head = await self._begin(self._status, self._headers)
                 await self._send({"type": "http.response.start", "status": head.status, "headers": list(head.headers)})
         elif message["type"] == "http.response.body":
-            self._whole = not message.get("more_body", False)
+            self.whole = not message.get("more_body", False)
             if self._entry.rule.stream:
                 await self._send(message)
                 return
@@ -212,7 +249,7 @@ class _Answer:
 
     def reply(self) -> Reply | None:
         """The whole reply, None if it was streamed. Raises: Fault if the app ended without one."""
-        if not self._status or not self._whole:
+        if not self._status or not self.whole:
             raise Fault("internal", "reply")
         return None if self._entry.rule.stream else Reply(self._status, self._headers, b"".join(self._chunks))
 

@@ -7,13 +7,14 @@ Refuses to know: what is behind the app it runs.
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from sealwire.fronts.asgi import TARGET_EXTENSION
 from sealwire.protocol.message import HEAD_BYTES
@@ -51,11 +52,12 @@ class ExactProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is whole: the target goes into the scope as it came."""
+        """The head is whole: the target goes into the scope as it came, and how to see that the body was taken."""
         self._in_head = False
         extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
-        extensions[TARGET_EXTENSION] = {"target": self.url}
+        exact = extensions[TARGET_EXTENSION] = {"target": self.url}
         super().on_headers_complete()
+        exact["taken"] = functools.partial(_taken, self.cycle)
 
     def data_received(self, data: bytes) -> None:
         """
@@ -70,6 +72,11 @@ class ExactProtocol(HttpToolsProtocol):
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES + _LINE:
             raise ValueError("the head is over its limit")
+
+
+def _taken(cycle: RequestResponseCycle) -> bool:
+    """Whether the whole body was handed out, so that who asks for it now would wait until the client leaves."""
+    return not (cycle.more_body or cycle.body or cycle.message_event.is_set())
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:

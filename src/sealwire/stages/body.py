@@ -10,6 +10,8 @@ from sealwire.call import Body, Call, Proof
 from sealwire.errors import Fault, Refusal
 from sealwire.protocol.digest import Expected, expect
 
+BODY_TAKEN = "A middleware before the guard read the body; the guard must be outermost."
+
 
 class ReadBody:
     """Reads the body. Refuses: body-too-large, digest-mismatch, components-insufficient, header-malformed."""
@@ -50,7 +52,5 @@ def _judge_length(content: bytes, declared: bytes | None) -> None:
         return
     if len(content) < int(declared):
         # A client that goes away ends the call; a body that is simply not there was read by a middleware before us.
-        raise Fault(
-            "internal", "body-taken", "A middleware before the guard read the body; the guard must be outermost."
-        )
+        raise Fault("internal", "body-taken", BODY_TAKEN)
     raise Refusal("header-malformed", "length-differs", "The body is longer than Content-Length says.")

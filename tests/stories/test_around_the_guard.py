@@ -40,13 +40,14 @@ async def test_a_path_changed_under_a_named_front_end(world: World, parts: dict[
 
 
 async def test_a_mount_below_the_servers_root_path(world: World) -> None:
-    """D11: the server puts its root path before the target and a mount lengthens it: nothing was changed."""
+    """D11: a server's root path and a mount below it change nothing; a root path that swallows the target does."""
     guarded = world.app
     around(world, path="/srv/v1/balances", raw_path=b"/srv/v1/balances", root_path="/srv/v1")
     assert (await world.send(Wire().sign(world.signer))).status_code == 200
-    world.app = guarded
-    around(world, path="/srv/v1/balances", raw_path=b"/srv/v1/balances", root_path="/srv2/v1")
-    await refused(world, Wire().sign(world.signer), 500, "internal")
+    for path, root in (("/srv/v1/balances", "/srv2/v1"), ("/v1/time", "/v1/time")):
+        world.app = guarded
+        around(world, path=path, raw_path=path.encode(), root_path=root)
+        await refused(world, Wire().sign(world.signer), 500, "internal")
 
 
 async def test_a_body_that_the_server_gave_away(world: World) -> None:

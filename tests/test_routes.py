@@ -88,6 +88,16 @@ def test_encoded_slashes() -> None:
     assert match(routes, b"/files/a%2fb/c", "POST") == "method-not-allowed/method"
 
 
+@pytest.mark.parametrize("other", ["/files/admin/delete", "/files/Admin/delete", "/files/admin/{what}", "/files/**"])
+def test_an_encoded_slash_reaches_no_other_rule(other: str) -> None:
+    """The app sees the path decoded, so what falls under another rule then is refused, unless its rule is exact."""
+    for path in (b"/files/admin%2fdelete", b"/files/admin%2Fdelete;x/"):
+        routes = Routes([rule("/files/{name}", slash_ok="name"), rule(other)])
+        assert match(routes, path) == "target-not-canonical/other-rule"
+    exact = Routes([rule("/files/{name}", slash_ok="name", exact=True), rule(other)])
+    assert match(exact, b"/files/admin%2fdelete") == "/files/{name}"
+
+
 @pytest.mark.parametrize("template", ["a", "/a//b", "/a**", "/**/a", "/a{id}", "/{Id}", "/{id", "/id}", "/{}"])
 def test_templates_that_are_none(template: str) -> None:
     """What is no template stops the start."""

@@ -50,13 +50,18 @@ class Routes:
         The rule for this method and path.
 
         Raises: not-found, method-not-allowed (with Allow), target-not-canonical for an encoded slash where no rule's
-        `slash_ok` allows it, or a path that lower-cased, without `;…` and one trailing slash falls under another rule.
+        `slash_ok` allows it, or a path that lower-cased, without `;…` and one trailing slash, or with its encoded
+        slashes decoded as the app sees it, falls under another rule.
         """
         segments = _split(target)
         found = _collect(self._exact, segments, 0, [])
         rule = next((rule for rule in found if method in rule.methods), None)
         if not (rule and rule.exact):
             self._judge_lax(segments, found)
+            # The app sees the path decoded: more segments than the rule was found by, which may be another rule's.
+            decoded = _collect(self._lax, _lax(target.decoded[1:].split("/")), 0, []) if target.slashes else []
+            if decoded and decoded != found:
+                raise _other_rule("With its encoded slashes decoded, this path would fall under another rule.")
         if not found:
             raise Refusal("not-found", "no-rule")
         if target.slashes:
@@ -67,16 +72,22 @@ class Routes:
         return rule
 
     def _judge_lax(self, segments: list[str], found: list[Rule]) -> None:
-        lax = [segment.partition(";")[0].lower() for segment in segments]
-        if len(lax) > 1 and not lax[-1]:
-            lax.pop()
+        lax = _lax(segments)
         if (lax == segments and not self._has_capitals) or _collect(self._lax, lax, 0, []) == found:
             return
-        raise Refusal(
-            "target-not-canonical",
-            "other-rule",
-            "In lower case, without ;… and a trailing slash, this path would fall under another rule.",
-        )
+        raise _other_rule("In lower case, without ;… and a trailing slash, this path would fall under another rule.")
+
+
+def _lax(segments: list[str]) -> list[str]:
+    """The segments as a lax upstream reads them."""
+    lax = [segment.partition(";")[0].lower() for segment in segments]
+    if len(lax) > 1 and not lax[-1]:
+        lax.pop()
+    return lax
+
+
+def _other_rule(detail: str) -> Refusal:
+    return Refusal("target-not-canonical", "other-rule", detail)
 
 
 def _split(target: Target) -> list[str]:

@@ -136,7 +136,7 @@ def build_pipeline(
         "body": ReadBody(),
         "possess": Possess(),
         "nonce": ClaimNonce(nonces),
-        "authenticate": Authenticate(),
+        "authenticate": Authenticate(directory),
         "throttle caller": ThrottleCaller(buckets),
         "authorize": Authorize(),
         "validate": Validate(),

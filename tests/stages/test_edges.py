@@ -13,6 +13,7 @@ from sealwire.stages.authenticate import Authenticate
 from sealwire.stages.authorize import within
 from sealwire.stages.possess import Possess
 from sealwire.stages.throttle import network
+from tests.stages.made import Stores
 from tests.stories.test_coverage_and_binding import refused
 from tests.stories.world import Wire, World
 
@@ -32,7 +33,7 @@ async def test_no_key_is_no_caller() -> None:
     """An invitation's proof names no key, and makes nobody a caller."""
     proof = Proof(cast(Any, None), None, 0.0, 20, "inv")
     with pytest.raises(Fault, match="internal/evidence"):
-        await Authenticate()(call({Proof: proof, FirstSeen: FirstSeen()}))
+        await Authenticate(Stores().directory)(call({Proof: proof, FirstSeen: FirstSeen()}))
 
 
 async def test_an_offer_with_two_readings() -> None:

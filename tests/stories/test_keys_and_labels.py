@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealwire.call import Rule
+from sealwire.fronts.asgi import Message, Receive, Scope, Send
 from sealwire.protocol.signature import signer_of
 from tests.stories.test_coverage_and_binding import refused
 from tests.stories.world import START, Wire, World
@@ -97,6 +98,25 @@ async def test_a_key_that_may_not_sign(world: World) -> None:
         problem = await refused(world, Wire().sign(signer), 401, "key-unknown")
         answers.append({key: value for key, value in problem.items() if key != "request_id"})
     assert answers[0] == answers[1] == answers[2]
+
+
+async def test_a_key_revoked_while_its_call_comes_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    G8: a call of a stolen key was under way, its body held back, when the key was revoked.
+
+    Stopped by: authenticate
+    """
+    guarded = world.app
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        async def held_back() -> Message:
+            await world.directory.revoke(world.signer.keyid)
+            return await receive()
+
+        await guarded(scope, held_back, send)
+
+    monkeypatch.setattr(world, "app", slow)
+    await refused(world, Wire("POST", b"/v1/orders", b"{}").sign(world.signer), 401, "key-unknown")
 
 
 @pytest.mark.parametrize("gone", [(b"signature",), (b"signature-input",), (b"signature", b"signature-input")])

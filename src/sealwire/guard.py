@@ -182,7 +182,8 @@ class Guard:
             self._deployment.origin.partition(":")[0],
         )
         view = MappingProxyType(held)
-        return Call(request, rule, trace.at, trace.request_id, arrival.address, arrival.receive, view)
+        receive = _Kept(arrival.receive) if rule.observe else arrival.receive
+        return Call(request, rule, trace.at, trace.request_id, arrival.address, receive, view)
 
     async def _run_stages(self, call: Call, held: dict[type, Evidence]) -> Problem | None:
         """Each stage in turn. In observe mode the first refusal that may be observed is answered, not raised."""
@@ -217,16 +218,9 @@ class Guard:
         return await self._enter(call, held, idempotent, enter, trace)
 
     async def _read_rest(self, call: Call, held: dict[type, Evidence]) -> None:
-        """In observe mode the app gets the body that came, though its signature did not hold."""
-        if Body in held:
-            return
-        chunks, more = [], True
-        while more:
-            chunk, more = await call.receive()
-            chunks.append(chunk)
-            if sum(map(len, chunks)) > call.rule.max_body_bytes:
-                raise Refusal("body-too-large", "read")
-        held[Body] = Body(b"".join(chunks))
+        """In observe mode the app gets the body that came, though signature or digest did not hold."""
+        if Body not in held and isinstance(call.receive, _Kept):
+            held[Body] = Body(await call.receive.whole(call.rule.max_body_bytes))
 
     async def _record(
         self, call: Call, held: dict[type, Evidence], trace: Trace, idempotent: Idempotent | None
@@ -334,6 +328,30 @@ class Guard:
                 observer.heard(outcome)
             except Exception as failure:  # noqa: BLE001  # whatever it was, the caller gets a problem document
                 _LOG.error("an observer failed on %s: %s", trace.request_id, place(failure))
+
+
+class _Kept:
+    """The body of an observed call: what a stage has read and then refused is not gone, since the app is entered."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._more = True
+
+    async def __call__(self) -> tuple[bytes, bool]:
+        chunk, self._more = await self._receive()
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        return chunk, self._more
+
+    async def whole(self, max_bytes: int) -> bytes:
+        """All that was read, and the rest. Raises: body-too-large."""
+        while self._more:
+            await self()
+            if self._size > max_bytes:
+                raise Refusal("body-too-large", "read")
+        return b"".join(self._chunks)
 
 
 def _closing(reply: Reply, first: Reply) -> Reply:

@@ -35,6 +35,22 @@ async def test_observed_calls_go_through_without_a_caller(tmp_path: Path) -> Non
     await refused(world, Wire().sign(world.signer), 429, "rate-limited")
 
 
+@pytest.mark.parametrize("body", [BODY + b" ", BODY[:-1] + b" ", b""])
+async def test_an_observed_body_that_is_not_the_signed_one(tmp_path: Path, body: bytes) -> None:
+    """
+    E0: a body that was read and found to be another than the signed one reaches the app as it came, while observing.
+
+    Stopped by: nothing
+    """
+    world = World(tmp_path, (Rule("/**", frozenset(("POST",)), "signed", observe=True),))
+    request = Wire("POST", b"/v1/orders", BODY).sign(world.signer).change(b"content-length", b"%d" % len(body))
+    request.body = body
+    assert (await world.send(request)).status_code == 200
+    assert world.bodies == [body]
+    assert world.entered[0]["sealwire"].caller is None
+    assert [d.code for d in world.ledger.decisions] == ["digest-mismatch/differs"]
+
+
 async def test_a_reply_names_its_request(world: World) -> None:
     """
     H2, H3: status, content and the whole signed request stand under the reply's signature.

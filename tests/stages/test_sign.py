@@ -49,9 +49,11 @@ async def test_to_nobody() -> None:
 
 
 async def test_a_stream() -> None:
-    """A stream covers Sealwire-Stream and has no digest."""
-    reply = await Sign(MadeKeyring())(call(None, RULE._replace(stream=True)), REPLY)
-    _verify(reply, [*_OWN, b'"sealwire-stream": ?1'])
+    """The head of a stream covers Sealwire-Stream and has no digest; a whole answer of such a rule has its digest."""
+    head_alone = await Sign(MadeKeyring())(call(None, RULE._replace(stream=True)), REPLY._replace(body=b""))
+    _verify(head_alone, [*_OWN, b'"sealwire-stream": ?1'])
+    whole = await Sign(MadeKeyring())(call(None, RULE._replace(stream=True)), REPLY)
+    _verify(whole, [*_OWN, b'"content-digest": ' + digest_of(b"made")])
 
 
 async def test_bound_to_the_request() -> None:

@@ -8,6 +8,7 @@ from sealwire.call import Rule
 from sealwire.errors import Fault
 from sealwire.fronts.asgi import Message, Receive, Scope, Send
 from sealwire.protocol import signature
+from sealwire.protocol.digest import content_digest
 from sealwire.protocol.message import Request, Response, combine
 from sealwire.protocol.ratelimit import parse_limit
 from tests.stories.test_coverage_and_binding import BODY, refused
@@ -173,6 +174,20 @@ async def test_a_stream_behind_a_signed_head(tmp_path: Path, monkeypatch: pytest
     assert reply.headers["sealwire-stream"] == "?1"
     assert '"sealwire-stream"' in reply.headers["signature-input"]
     assert "content-digest" not in reply.headers
+
+
+async def test_a_refusal_of_a_stream(tmp_path: Path) -> None:
+    """
+    H2: a refusal on a route that streams is no stream: its content stands under its signature.
+
+    Stopped by: sign
+    """
+    world = World(tmp_path, (Rule("/events", frozenset(("GET",)), "signed", stream=True, scopes=frozenset(("no",))),))
+    reply = await world.send(Wire("GET", b"/events").sign(world.signer))
+    assert reply.status_code == 403
+    assert "sealwire-stream" not in reply.headers
+    assert reply.headers["content-digest"].encode() == content_digest(reply.content)
+    assert '"content-digest"' in reply.headers["signature-input"].partition(";req")[0]
 
 
 async def test_a_middleware_that_changes_the_path(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

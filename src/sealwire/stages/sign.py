@@ -23,7 +23,7 @@ class Sign:
             claims.append(call.get(Possession).claim)
         if Proof in call.held:
             claims.append(call.get(Proof).claim)
-        base = reply_base(
-            reply, call.request, claims, int(call.now), self._keyring.verifier.keyid, stream=call.rule.stream
-        )
+        # A streamed head comes without its content; what has any here, as a refusal does, is whole and has its digest.
+        stream = call.rule.stream and not reply.body
+        base = reply_base(reply, call.request, claims, int(call.now), self._keyring.verifier.keyid, stream=stream)
         return attach(reply, base, await self._keyring.sign(base.base))

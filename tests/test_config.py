@@ -150,6 +150,7 @@ def test_every_setting_is_documented() -> None:
 
 
 RULE = "[[rules]]"
+OPEN = '[[rules]]\nprofile = "open"\nbecause = "sign-up form"'
 MORE_MISTAKES = [
     ("https://api.example", origin, f'public_origins[0] = "{origin}": an origin is')
     for origin in (
@@ -179,6 +180,14 @@ MORE_MISTAKES = [
     (RULE, RULE + "\nmethods = []", "rules[0].methods: a rule needs a method"),
     (RULE, RULE + '\nmethods = ["OPTIONS"]\nstream = true', "rules[0].stream: only GET and HEAD can be streamed"),
     (RULE, RULE + '\nslash_ok = "id"', 'rules[0].slash_ok = "id": the path has no parameter {id}'),
+    (RULE, OPEN + '\nlimits = ["60/min"]', 'rules[0].limits: "60/min" counts per key, and an open rule knows none'),
+    (RULE, OPEN + '\nlimits = ["9/s per user"]', 'rules[0].limits: "9/s per user" counts per user, and an open rule'),
+    (RULE, OPEN + '\nscopes = ["admin"]', "rules[0].scopes: an open rule lets anybody in and demands none"),
+    (RULE, OPEN + "\nfresh = true", "rules[0].fresh: an open rule lets anybody in"),
+    (RULE, OPEN + '\nidempotency = "required"', "rules[0].idempotency: an open rule lets anybody in"),
+    (RULE, RULE + '\nscopes = ["read admin"]', 'rules[0].scopes: "read admin" is no one scope'),
+    (RULE, RULE + '\nscopes = ["a,b"]', 'rules[0].scopes: "a,b" is no one scope'),
+    (RULE, RULE + '\nscopes = [""]', 'rules[0].scopes: "" is no one scope'),
     ("[tls]", 'external_prefix = "/.."\n[tls]', 'external_prefix = "/..": a path without its last slash'),
     ("[tls]", 'health = "nope"\n[tls]', 'health = "nope": a plain path, as in /healthz'),
     ("[tls]", 'app = "nocolon"\n[tls]', 'app = "nocolon": it is module:name'),

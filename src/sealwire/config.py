@@ -29,6 +29,8 @@ _UNLISTABLE = re.compile(
     r"|connection|content-length|transfer-encoding|signature|signature-input"
 )
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.1
+# RFC 6749 section 3.3, without the comma that the command line puts between scopes.
+_SCOPE = re.compile(r"[!#-+\--\[\]-~]+")
 # A host name or an IPv6 address in brackets, and a port: what a Host field can hold, since it is compared with one.
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
 _ORIGIN = re.compile(rf"(https?)://(?:({_HOST})|\[([0-9A-Fa-f:.]+)\])(?::([1-9][0-9]{{0,4}}))?")
@@ -275,11 +277,32 @@ def _judge_rule(key: str, rule: RuleTable, environment: str) -> None:
             raise Misuse(f'{key}.headers: "{header}" is no field name')
         if _UNLISTABLE.fullmatch(header.lower().replace("_", "-")):
             raise Misuse(f'{key}.headers: "{header}" speaks for a proxy or for the guard and never reaches the app')
+    for scope in rule.scopes:
+        if not _SCOPE.fullmatch(scope):
+            raise Misuse(
+                f'{key}.scopes: "{scope}" is no one scope; each is an item of the list, as in ["read", "trade"]'
+            )
+    _judge_limits(key, rule)
+    if rule.profile == "open":
+        _judge_open(key, rule)
+
+
+def _judge_limits(key: str, rule: RuleTable) -> None:
     for limit in rule.limits:
         try:
-            parse_limit(limit)
+            kind = parse_limit(limit).kind
         except ValueError as why:
             raise Misuse(f"{key}.limits: {why}") from None
+        if rule.profile == "open" and kind != "address":
+            raise Misuse(f'{key}.limits: "{limit}" counts per {kind}, and an open rule knows none; say per address')
+
+
+def _judge_open(key: str, rule: RuleTable) -> None:
+    """What only a proven caller can be held to would be passed over without a word."""
+    idle = {"scopes": rule.scopes, "fresh": rule.fresh, "idempotency": rule.idempotency == "required"}
+    for name, demanded in idle.items():
+        if demanded:
+            raise Misuse(f'{key}.{name}: an open rule lets anybody in and demands none; say profile = "signed"')
 
 
 def _judge_profile(key: str, profile: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from sealwire.call import Rule
 from sealwire.errors import Fault
-from sealwire.fronts.asgi import Message, Receive, Scope, Send
+from sealwire.fronts.asgi import GuardedApp, Message, Receive, Scope, Send
 from sealwire.protocol import signature
 from sealwire.protocol.digest import content_digest
 from sealwire.protocol.message import Request, Response, combine
@@ -201,6 +201,28 @@ async def test_a_middleware_that_changes_the_path(world: World, monkeypatch: pyt
     await refused(world, request, 500, "internal")
     monkeypatch.setattr("tests.stories.world.TARGET_EXTENSION", "another")
     await refused(world, request, 500, "internal")
+
+
+@pytest.mark.parametrize("front_end", ["", "nginx"])
+@pytest.mark.parametrize("changed", [{"path": "/v1/time"}, {"query_string": b"account=2"}])
+async def test_an_app_reads_the_target_that_was_signed(
+    world: World, monkeypatch: pytest.MonkeyPatch, front_end: str, changed: dict[str, object]
+) -> None:
+    """
+    D11: path or query changed in the scope before the guard, under our runner and under another server.
+
+    Stopped by: guard
+    """
+    guarded = GuardedApp(world._app, world.guard, front_end=front_end)
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        await guarded({**scope, **changed, **({"extensions": {}} if front_end else {})}, receive, send)
+
+    monkeypatch.setattr(world, "app", middleware)
+    reply = await world.send(Wire("GET", b"/v1/balances?account=1").sign(world.signer))
+    # A server that hands on no exact target has one query only: what was signed is held against that.
+    assert reply.status_code == (401 if front_end and "query_string" in changed else 500)
+    assert world.entered == []
 
 
 @pytest.mark.parametrize("lost", ["seen", "late"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealwire.protocol.fields import Item, parse_list
-from sealwire.protocol.ratelimit import KINDS, Limit, Spent, charge, fields, parse_limit
+from sealwire.protocol.ratelimit import KINDS, Limit, Spent, charge, fields, network, parse_limit
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,17 @@ def test_fields() -> None:
     members = parse_list(made[b"ratelimit-policy"])
     assert members[:2] == (Item("key-60", {"q": 60, "w": 60}), Item("address-1", {"q": 5, "w": 1}))
     assert parse_list(made[b"ratelimit"])[1] == Item("address-1", {"r": 0, "t": 1})
+
+
+@pytest.mark.parametrize(
+    ("address", "one"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:bbbb::9", "2001:db8:1:2::/64"),
+        ("no:address", "no:address"),
+    ],
+)
+def test_one_address(address: str, one: str) -> None:
+    """An IPv4 address counts alone, an IPv6 address with its /64, and anything else as it is written."""
+    assert network(address) == one

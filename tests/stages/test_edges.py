@@ -9,10 +9,10 @@ import pytest
 from sealwire.call import Body, Call, FirstSeen, Proof, Rule
 from sealwire.errors import Fault, Refusal
 from sealwire.protocol.message import Request
+from sealwire.protocol.ratelimit import network
 from sealwire.stages.authenticate import Authenticate
 from sealwire.stages.authorize import within
 from sealwire.stages.possess import Possess
-from sealwire.stages.throttle import network
 from tests.stages.made import Stores
 from tests.stories.test_coverage_and_binding import refused
 from tests.stories.world import Wire, World

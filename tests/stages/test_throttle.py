@@ -4,7 +4,7 @@ import pytest
 
 from sealwire.call import AddressSpent, CallerSpent
 from sealwire.protocol.ratelimit import Limit, Spent
-from sealwire.stages.throttle import ThrottleAddress, ThrottleCaller, network
+from sealwire.stages.throttle import ThrottleAddress, ThrottleCaller
 from tests.stages.made import CALLER, RULE, Stores, call, refused
 
 
@@ -61,17 +61,3 @@ async def test_the_worst_is_named_and_none_is_charged() -> None:
     with refused("rate-limited/caller", "policy"):
         await stage(call(None, rule, CALLER._replace(key="second")))
     await stage(call(None, rule, CALLER._replace(key="second", client="cli_b")))
-
-
-@pytest.mark.parametrize(
-    ("address", "one"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:bbbb::9", "2001:db8:1:2::/64"),
-        ("no:address", "no:address"),
-    ],
-)
-def test_one_address(address: str, one: str) -> None:
-    """An IPv4 address counts alone, an IPv6 address with its /64, and anything else as it is written."""
-    assert network(address) == one

@@ -223,13 +223,13 @@ async def test_fingerprints_can_be_off() -> None:
 
 
 async def test_fingerprints_are_limited() -> None:
-    """One address is told its lines 30 times in a minute; another address is told its own."""
+    """One address is told its lines 30 times in a minute, as is the /64 of one IPv6 subscriber; another its own."""
     stage = _stage(await _ready())
     told = []
-    for address in ["192.0.2.1"] * 31 + ["192.0.2.2"]:
+    for address in ["192.0.2.1"] * 31 + [f"2001:db8:0:1::{i}" for i in range(31)] + ["192.0.2.2"]:
         sent = _moved()
         sent.address = address
         with refused("signature-mismatch/does-not-verify", "signature") as caught:
             await stage(sent)
         told.append("base_lines" in caught.value.members)
-    assert told == [True] * 30 + [False, True]
+    assert told == ([True] * 30 + [False]) * 2 + [True]

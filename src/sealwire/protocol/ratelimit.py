@@ -2,12 +2,14 @@
 Rate limits: how one is written, the arithmetic that decides (GCRA, ITU-T I.371 Annex A), the fields that tell of it
 (draft-ietf-httpapi-ratelimit-headers-10).
 
-Owns: `N/period per kind` and what it means: a burst of N, then one more each period ÷ N.
+Owns: `N/period per kind` and what it means: a burst of N, then one more each period ÷ N; what counts as one
+address.
 Refuses to know: where the state is kept and what time it is.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from typing import NamedTuple
@@ -45,6 +47,16 @@ def parse_limit(text: str) -> Limit:
     if found is None:
         raise ValueError(f"{text!r} is not of the form N/period per kind, as in 60/min per key")
     return Limit(int(found[1]), _PERIODS[found[2]], found[3] or "key")
+
+
+def network(address: str) -> str:
+    """What counts as one address: an IPv4 address, or the /64 that one IPv6 subscriber holds."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    except ValueError:
+        return address
 
 
 def charge(limit: Limit, arrival: float, now: float) -> tuple[float, Spent]:

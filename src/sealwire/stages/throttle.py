@@ -7,12 +7,10 @@ call spends nothing of the victim's.
 
 from __future__ import annotations
 
-import ipaddress
-
 from sealwire.call import AddressSpent, Call, Caller, CallerSpent
 from sealwire.errors import Refusal
 from sealwire.ports import BucketStore, Charge
-from sealwire.protocol.ratelimit import Spent, fields
+from sealwire.protocol.ratelimit import Spent, fields, network
 
 
 class ThrottleAddress:
@@ -49,16 +47,6 @@ class ThrottleCaller:
         if not charges:
             return CallerSpent(())
         return CallerSpent(_judge(await self._buckets.charge(charges), "caller"))
-
-
-def network(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 that one IPv6 subscriber holds."""
-    if ":" not in address:
-        return address
-    try:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    except ValueError:
-        return address
 
 
 def _judge(spent: tuple[Spent, ...], cause: str) -> tuple[Spent, ...]:

@@ -12,7 +12,7 @@ from sealwire.errors import Problem, Refusal
 from sealwire.ports import BucketStore, Charge, Directory, Entropy, NonceStore
 from sealwire.protocol import profile, servernonce
 from sealwire.protocol.jwk import KEYID
-from sealwire.protocol.ratelimit import Limit
+from sealwire.protocol.ratelimit import Limit, network
 from sealwire.protocol.signature import check
 from sealwire.protocol.window import SKEW_SECONDS, Window, accept_signature, clock, judge
 
@@ -68,6 +68,6 @@ class Verify:
                 problem.members["clock"] = clock(claim, call.now, call.rule.max_age_seconds)
             problem.fields += (accept_signature(call.request, nonce),)
         if problem.slug == "signature-mismatch" and claim is not None and self._line_fingerprints:
-            spent = await self._buckets.charge((Charge(_FINGERPRINTS, f"fingerprints {call.address}"),))
+            spent = await self._buckets.charge((Charge(_FINGERPRINTS, f"fingerprints {network(call.address)}"),))
             if spent[0].fits:
                 problem.members["base_lines"] = profile.fingerprints(claim, profile.build_base(claim, call.request))

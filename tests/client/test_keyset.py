@@ -62,6 +62,18 @@ def test_an_older_key_set_is_refused(http: httpx2.Client, way: Way, server: Serv
         http.get("/v1/balances")
 
 
+def test_a_key_set_past_all_bounds(
+    http: httpx2.Client, way: Way, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F9: whoever is on the way makes the key set endless: the call's key is told all the same, for asking again."""
+    monkeypatch.setattr("sealwire.client.sending.MAX_REPLY_BYTES", 5000)
+    turn_over(server)
+    way.on_reply = lambda r: changed(r, body=b"x" * 5001) if len(way.sent) == 2 else r
+    with pytest.raises(ReplyUnproven, match="the key set could not be fetched: it is larger") as caught:
+        http.post("/v1/orders", content=b"{}")
+    assert caught.value.idempotency_key == way.sent[0].headers["idempotency-key"]
+
+
 def test_an_old_key_set_is_not_played_again(http: httpx2.Client, way: Way, server: Server) -> None:
     """F9, H3: a set that was captured repeats another nonce."""
     kept: list[httpx2.Response] = []

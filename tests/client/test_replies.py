@@ -166,8 +166,11 @@ def test_an_error_of_a_proxy_is_no_reply(http: httpx2.Client, way: Way) -> None:
 def test_a_reply_past_all_bounds_is_not_held(http: httpx2.Client, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sealwire.client.sending.MAX_REPLY_BYTES", 1000)
     way.on_reply = lambda r: changed(r, body=b"x" * 1001)
-    with pytest.raises(ReplyUnproven, match="larger"):
-        http.get("/v1/balances")
+    with pytest.raises(ReplyUnproven, match="larger") as caught:
+        http.post("/v1/orders", content=b"{}")
+    # Whoever is on the way can do this: the caller must be able to ask again without doing it twice.
+    assert caught.value.idempotency_key == way.sent[0].headers["idempotency-key"]
+    assert caught.value.status == 201
 
 
 def test_what_is_said_of_an_unproven_reply_cannot_control_a_terminal(http: httpx2.Client, way: Way) -> None:

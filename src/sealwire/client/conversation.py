@@ -63,7 +63,8 @@ class Talk:
 
     def run(self) -> Conversation:
         """
-        Yields each request to send, is sent what came back (or has `Cut` thrown in), returns the proven answer.
+        Yields each request to send, is sent what came back (or has `Cut` thrown in, or ReplyUnproven for a reply too
+        large to be held), returns the proven answer.
 
         Raises: ReplyUnproven, OutcomeUnknown, Refused, NotSignable; the carrier's own error if nothing was ever sent.
         """
@@ -76,6 +77,9 @@ class Talk:
             except Cut as cut:
                 self._after_cut(cut)
                 continue
+            except ReplyUnproven as why:
+                # The carrier gave up on it; what the call went out with is known here alone.
+                raise self._unproven(why.reason, why.status) from None
             headers = lower(reply.headers)
             if is_signed(headers):
                 return (yield from self._prove(reply, signed, sent_at))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
+from sealwire.client.errors import ReplyUnproven
 from sealwire.client.exchange import Call, Cut, Incoming, Outgoing
 from sealwire.client.origin import KeySet, read_key_set
 from sealwire.client.proving import Asked, Unproven, prove
@@ -61,6 +62,8 @@ def _fetch(authority: str, entropy: Entropy) -> Generator[Outgoing, Incoming, tu
         reply = yield Outgoing("GET", PATH, (*request.headers, (b"accept-signature", wanted)), b"")
     except Cut as cut:
         reason = f"the key set could not be fetched: {cut}"
+    except ReplyUnproven as why:
+        reason = f"the key set could not be fetched: {why.reason}"
     else:
         if reply.status == 200 and reply.stream is None:
             return Asked(request, nonce=nonce), reply

@@ -47,8 +47,8 @@ def drive(talk: Generator[Outgoing, Incoming, Result], send: Callable[[Outgoing]
         while isinstance(step, Outgoing):
             try:
                 reply = send(step)
-            except Cut as cut:
-                step = _step(talk, cut=cut)
+            except (Cut, ReplyUnproven) as lost:
+                step = _step(talk, lost=lost)
             else:
                 opened += _streams(reply)
                 step = _step(talk, reply)
@@ -69,8 +69,8 @@ async def drive_async(
         while isinstance(step, Outgoing):
             try:
                 reply = await send(step)
-            except Cut as cut:
-                step = _step(talk, cut=cut)
+            except (Cut, ReplyUnproven) as lost:
+                step = _step(talk, lost=lost)
             else:
                 opened += _streams(reply)
                 step = _step(talk, reply)
@@ -85,11 +85,11 @@ class _Done(NamedTuple, Generic[Result]):
 
 
 def _step(
-    talk: Generator[Outgoing, Incoming, Result], reply: Incoming | None = None, *, cut: Cut | None = None
+    talk: Generator[Outgoing, Incoming, Result], reply: Incoming | None = None, *, lost: Exception | None = None
 ) -> Outgoing | _Done[Result]:
     try:
-        if cut is not None:
-            return talk.throw(cut)
+        if lost is not None:
+            return talk.throw(lost)
         return next(talk) if reply is None else talk.send(reply)
     except StopIteration as done:
         return _Done(cast("Result", done.value))

@@ -41,6 +41,21 @@ def test_an_invitation_becomes_a_credential(server: Server, way: Way, algorithm:
         assert http.post(f"{ORIGIN}/v1/orders", content=b"x").json()["client"] == credential.client
 
 
+@pytest.mark.parametrize("client", ["", "cli_", "alice", "cli_a\x1b]0;owned\x07", "cli_a\n", "cli_" + "a" * 200])
+def test_a_name_that_could_control_a_terminal(server: Server, way: Way, client: str) -> None:
+    """A server that signs as it should names the client in a form of its own: no credential comes of it."""
+    sign = server.sign
+
+    def other(reply: Reply, request: object, claims: object) -> Reply:
+        if reply.status == 201:
+            reply = reply._replace(body=json.dumps({**json.loads(reply.body), "client": client}).encode())
+        return sign(reply, request, claims)  # type: ignore[arg-type]
+
+    server.sign = other  # type: ignore[method-assign]
+    with pytest.raises(ReplyUnproven, match="does not name"):
+        joined(server, way)
+
+
 def test_neither_the_secret_nor_the_key_travels(server: Server, way: Way) -> None:
     """G12: what is signed with the secret is seen, the secret is not."""
     invitation = server.invite()

@@ -31,6 +31,8 @@ from sealwire.protocol.signature import sign_hmac
 PATH = "/.well-known/sealwire/keys"
 _JSON = ((b"content-type", b"application/json"),)
 _INVITATION = re.compile(r"sw_(?:test|live)_inv_([A-Za-z0-9_-]{1,64})\.([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})")
+# It is shown in terminals and kept in a file: no escape sequence comes in with it.
+_CLIENT = re.compile(r"cli_[A-Za-z0-9_-]{1,120}")
 
 Result = TypeVar("Result")
 Clock = Callable[[], float]
@@ -109,7 +111,7 @@ def _offer(
     except strictjson.NotStrict:
         answer = None
     match answer:
-        case {"client": str(client), "key": {"kid": str(kid)}} if kid == keyid:
+        case {"client": str(client), "key": {"kid": str(kid)}} if kid == keyid and _CLIENT.fullmatch(client):
             return client
     raise ReplyUnproven("the answer to the enrolment does not name this key", proven.status)
 

@@ -48,7 +48,7 @@ def call(
     with httpx2.Client(transport=Transport(credential=known)) as http:
         reply = http.request(method, url, headers=headers, content=content or None)
     typer.echo(f"{reply.status_code}  receipt verified", err=True)
-    typer.echo(reply.text)
+    typer.echo(for_terminal(reply.text) if sys.stdout.isatty() else reply.text)
     if reply.is_error:
         raise typer.Exit(5)
 
@@ -63,6 +63,11 @@ def sign(
     content = _content(body)
     headers = [("content-type", "application/json")] if content else []
     typer.echo(as_curl(Credential.load(_found(credential)), method, url, headers, content))
+
+
+def for_terminal(text: str) -> str:
+    """The text with every control but line ends and tabs as an escape: others may have written what is in it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _found(given: Path | None) -> Path:

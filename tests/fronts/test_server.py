@@ -146,6 +146,39 @@ def test_heads_without_an_end(demo: DemoState) -> None:
     assert received.startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize(
+    ("bound", "more"),
+    [("_HEAD_SECONDS", None), ("_HEAD_SECONDS", b""), ("_BODY_SECONDS", b"Content-Length: 9\r\n\r\n{")],
+)
+def test_a_peer_that_does_not_go_on(
+    demo: DemoState, monkeypatch: pytest.MonkeyPatch, bound: str, more: bytes | None
+) -> None:
+    """L5: a connection without a head, a head without an end, a body that does not come: the server ends each."""
+    monkeypatch.setattr(f"sealwire.fronts.server.{bound}", 0.05)
+    start = head(demo, b"/v1/login", b"Content-Type: application/json\r\n", b"POST")[:-2]
+    try:
+        answer = said(demo, b"" if more is None else start + more)
+    except (ConnectionError, ssl.SSLError):
+        answer = b""
+    assert answer == b""
+
+
+def test_a_second_head_that_does_not_end(demo: DemoState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L5: nor is a connection kept for ever by the start of its next message."""
+    with connected(demo) as peer:
+        peer.sendall(head(demo).replace(b"Connection: close\r\n", b""))
+        answer = b""
+        while b'{"time":' not in answer:
+            answer += peer.recv(65536)
+        monkeypatch.setattr("sealwire.fronts.server._HEAD_SECONDS", 0.05)
+        peer.sendall(b"GET /v1/ti")
+        try:
+            more = peer.recv(65536)
+        except (ConnectionError, ssl.SSLError):
+            more = b""
+    assert more == b""
+
+
 def test_trailers_reach_nothing(demo: DemoState) -> None:
     """A field moved into a trailer is not there."""
     body = b'{"user": "alice", "password": "x"}'

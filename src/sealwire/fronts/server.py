@@ -7,6 +7,7 @@ Refuses to know: what is behind the app it runs.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import ssl
 from collections.abc import Callable
@@ -18,27 +19,45 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from sealwire.fronts.asgi import TARGET_EXTENSION
 from sealwire.protocol.message import HEAD_BYTES
+from sealwire.protocol.profile import MAX_LIFETIME_SECONDS
+from sealwire.protocol.window import SKEW_SECONDS
 
 # One read of the transport may bring a whole body and the start of the next head, hence more than HEAD_BYTES.
 _HELD_BYTES = HEAD_BYTES + 256 * 1024
 _LINE = len(b"METHOD  HTTP/1.1\r\n")
+# From the connection, or the first byte of a further message, to the end of its head.
+_HEAD_SECONDS = 30
+# From the head to the end of the body: no signature is valid for longer.
+_BODY_SECONDS = MAX_LIFETIME_SECONDS + SKEW_SECONDS
 
 
 class ExactProtocol(HttpToolsProtocol):
     """
     uvicorn's protocol, stricter: the target is handed on as received, fields behind the head (trailers) reach
-    nothing, a head over 32 KiB ends the connection before it is kept.
+    nothing, a head over 32 KiB ends the connection before it is kept, and so does a head or a body that does not come.
     """
 
     _head_bytes = 0
     _held_bytes = 0
     _in_head = True
+    _overdue: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A peer: it must come with a head."""
+        super().connection_made(transport)
+        self._expect_within(_HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer is gone, and so is what was expected of it."""
+        self._expect_within(None)
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         """A new message: nothing of its head has come yet."""
         super().on_message_begin()
         self._head_bytes = _LINE
         self._in_head = True
+        self._expect_within(_HEAD_SECONDS)
 
     def on_url(self, url: bytes) -> None:
         """More of the request target."""
@@ -56,8 +75,14 @@ class ExactProtocol(HttpToolsProtocol):
         self._in_head = False
         extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
         exact = extensions[TARGET_EXTENSION] = {"target": self.url}
+        self._expect_within(_BODY_SECONDS)
         super().on_headers_complete()
         exact["taken"] = functools.partial(_taken, self.cycle)
+
+    def on_message_complete(self) -> None:
+        """The message is whole."""
+        self._expect_within(None)
+        super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """
@@ -67,6 +92,12 @@ class ExactProtocol(HttpToolsProtocol):
         self._held_bytes = self._held_bytes + len(data) if self._in_head else 0
         if self._held_bytes > _HELD_BYTES and not self.transport.is_closing():
             self.send_400_response("Invalid HTTP request received.")
+
+    def _expect_within(self, seconds: float | None) -> None:
+        """The connection ends if what is expected next does not come in time; None: nothing is."""
+        if self._overdue is not None:
+            self._overdue.cancel()
+        self._overdue = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

@@ -257,3 +257,14 @@ def test_keys_in_files(tmp_path: Path) -> None:
         FileKeyring(signing, wrapping, os.urandom)
     with pytest.raises(Misuse, match="cannot be read"):
         FileKeyring(tmp_path / "none.pem", wrapping, os.urandom)
+
+
+async def test_addresses_push_out_no_caller() -> None:
+    """L8: past the bound the longest unused bucket of an address goes; a caller's spent limit stays spent."""
+    buckets = MemoryBuckets(SetClock(), max_buckets=3)
+    caller, first = Charge(Limit(1, 60, "key"), "mallory"), Charge(Limit(1, 60, "address"), "a0")
+    for charge in (caller, *(Charge(Limit(1, 60, "address"), f"a{i}") for i in range(4))):
+        assert (await buckets.charge((charge,)))[0].fits
+    assert not (await buckets.charge((caller,)))[0].fits
+    assert (await buckets.charge((first,)))[0].fits
+    assert not (await buckets.charge((Charge(Limit(1, 60, "address"), "a3"),)))[0].fits

@@ -83,27 +83,30 @@ class MemoryNonces:
 class MemoryBuckets:
     """
     BucketStore in a dict from bucket to its theoretical arrival time; past MAX_BUCKETS the longest unused one goes.
+
+    Addresses have a dict of their own: anybody can come from many, and would push out the limits of proven callers.
     """
 
     def __init__(self, clock: Clock, max_buckets: int = MAX_BUCKETS) -> None:
         self._clock = clock
-        self._arrivals: dict[tuple[str, int, int], float] = {}
+        self._addresses: dict[tuple[str, int, int], float] = {}
+        self._callers: dict[tuple[str, int, int], float] = {}
         self._max_buckets = max_buckets
 
     async def charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
         """As the port says; atomic because nothing here waits."""
         now = self._clock.monotonic()
-        arrivals = self._arrivals
         kept, spent = [], []
         for limit, bucket in charges:
+            arrivals = self._addresses if limit.kind == "address" else self._callers
             name = (bucket, limit.quota, limit.period_seconds)
             arrival, one = charge(limit, arrivals.get(name, 0.0), now)
-            kept.append((name, arrival))
+            kept.append((arrivals, name, arrival))
             spent.append(one)
         if all(one.fits for one in spent):
-            for name, arrival in kept:
+            for arrivals, name, arrival in kept:
                 arrivals.pop(name, None)
                 arrivals[name] = arrival
-            while len(arrivals) > self._max_buckets:
-                del arrivals[next(iter(arrivals))]
+                while len(arrivals) > self._max_buckets:
+                    del arrivals[next(iter(arrivals))]
         return tuple(spent)

@@ -1,8 +1,10 @@
 """Harden: the fields every reply goes out with."""
 
+import pytest
+
 from sealwire.protocol.message import Reply
 from sealwire.stages.harden import Harden
-from tests.stages.made import call
+from tests.stages.made import call, refused
 
 
 async def test_ours_are_set_and_theirs_dropped() -> None:
@@ -23,3 +25,20 @@ async def test_ours_are_set_and_theirs_dropped() -> None:
         ),
         b"body",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"location", b"/a\r\nset-cookie: b"),
+        (b"x", b"a\nb"),
+        (b"x", b"\0"),
+        (b"x: y", b"a"),
+        (b"", b"a"),
+        (b"a\n", b"b"),
+    ],
+)
+async def test_a_field_is_one_line(name: bytes, value: bytes) -> None:
+    """An app that puts a caller's words into a field unchecked lets them write no second one."""
+    with refused("internal/reply"):
+        await Harden()(call(), Reply(200, ((name, value),), b""))

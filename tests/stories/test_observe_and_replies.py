@@ -139,6 +139,23 @@ async def test_an_app_that_fails(world: World, monkeypatch: pytest.MonkeyPatch) 
     await refused(world, again, 409, "idempotency-in-progress")
 
 
+async def test_an_app_that_writes_a_callers_words_into_a_field(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    D4: the app puts a line break of the caller's into a field of its reply: no second field comes of it.
+
+    Stopped by: harden
+    """
+
+    async def splits(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 302, "headers": [(b"location", b"/\r\nset-cookie: a=b")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    monkeypatch.setattr(world.app, "_app", splits)
+    reply = await world.send(Wire().sign(world.signer))
+    assert (reply.status_code, "location" in reply.headers, "set-cookie" in reply.headers) == (500, False, False)
+    assert "signature" in reply.headers
+
+
 async def test_what_the_app_sees(world: World) -> None:
     """
     D17, D18, E4: fields that speak for a proxy or for us, rightly signed, never reach the app.

@@ -118,7 +118,7 @@ def read_head(received: list[tuple[bytes, bytes]]) -> tuple[Headers, dict[bytes,
             raise Refusal("header-malformed", "too-large", "The head is over 32 KiB, or one field over 12 KiB.")
         if b"_" in name:
             continue
-        if _BAD_VALUE.search(value) or not name or _BAD_NAME.search(name):
+        if not is_field(name, value):
             raise Refusal("header-malformed", "characters", "A field holds bytes that may not stand in a field.")
         if name in fields:
             if name in ONCE or name.startswith(b"sealwire-"):
@@ -129,6 +129,11 @@ def read_head(received: list[tuple[bytes, bytes]]) -> tuple[Headers, dict[bytes,
         headers.append((name, value))
     _judge_framing(fields)
     return tuple(headers), fields
+
+
+def is_field(name: bytes, value: bytes) -> bool:
+    """True for a lower-case field name and a value of one line, without controls (RFC 9110 section 5)."""
+    return bool(name) and not _BAD_VALUE.search(value) and not _BAD_NAME.search(name)
 
 
 def _judge_framing(fields: dict[bytes, bytes]) -> None:

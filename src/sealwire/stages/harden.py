@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sealwire.call import Call
-from sealwire.protocol.message import Reply
+from sealwire.errors import Fault
+from sealwire.protocol.message import Reply, is_field
 
 _OURS = frozenset(
     b"cache-control x-content-type-options x-request-id server connection signature signature-input content-digest "
@@ -12,10 +13,16 @@ _OURS = frozenset(
 
 
 class Harden:
-    """Nothing is cached or sniffed, and framing, signatures and the request's id are ours alone to say."""
+    """
+    Nothing is cached or sniffed, and framing, signatures and the request's id are ours alone to say.
+
+    Faults: internal for a field that would be more than one line, here and in the signature base.
+    """
 
     async def __call__(self, call: Call, reply: Reply) -> Reply:
         headers = tuple((name.lower(), value) for name, value in reply.headers if name.lower() not in _OURS)
+        if not all(is_field(name, value) for name, value in headers):
+            raise Fault("internal", "reply")
         fixed = (
             (b"cache-control", b"no-store, no-transform"),
             (b"x-content-type-options", b"nosniff"),

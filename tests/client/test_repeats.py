@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TypeVar
 
 import httpx2
 import pytest
@@ -19,6 +20,8 @@ from sealwire.client import (
 )
 from sealwire.client.errors import BY_SLUG
 from tests.client.server_double import Clock, Server, Way, changed, problem_response
+
+Passing = TypeVar("Passing")
 
 
 def nonces(way: Way) -> list[str]:
@@ -50,6 +53,26 @@ def test_the_clock_is_not_moved_by_an_unsigned_word(http: httpx2.Client, way: Wa
     created = {request.headers["signature-input"].partition("created=")[2][:10] for request in way.sent}
     assert created == {"1790000000"}
     assert nonces(way)[1] == "AAAAAAAAAAAAAAAAAAAAAA"
+
+
+@pytest.mark.parametrize("held", ["request", "reply"])
+def test_the_clock_is_not_moved_by_holding_back(
+    http: httpx2.Client, way: Way, clock: Clock, server: Server, held: str
+) -> None:
+    """C15: a stranger makes one repeat and holds it, or its proven reply: a clock that was right stays right."""
+    offer = 'sig=("@method");created;expires;keyid;nonce="AAAAAAAAAAAAAAAAAAAAAA";tag="sealwire"'
+    way.script = [problem_response("clock-skew", 401, add=[("accept-signature", offer)])]
+
+    def hold(passing: Passing) -> Passing:
+        if len(way.sent) == 2:
+            clock.now += 50
+            server.clock.now += 50  # type: ignore[attr-defined]  # the double's own clock
+        return passing
+
+    setattr(way, f"on_{held}", hold)
+    assert http.get("/v1/balances").extensions["sealwire"].sends == 2
+    assert http.get("/v1/balances").status_code == 200
+    assert f"created={int(clock.now)};" in way.sent[2].headers["signature-input"]
 
 
 def test_a_second_clock_skew_is_told_and_not_followed(http: httpx2.Client, way: Way, clock: Clock) -> None:

@@ -133,7 +133,10 @@ class Talk:
             reason = str(why)
         else:
             if self._server_nonce:
-                self._origin.offset_seconds = proven.created - (sent_at + now) / 2
+                # The server's clock was read between the two, in the second that created names; no nearer is known, and
+                # who holds request or reply back only makes that vaguer: so the offset moves no further than it must.
+                least, most = proven.created - now, proven.created + 1 - sent_at
+                self._origin.offset_seconds = min(max(self._origin.offset_seconds, least), most)
             return proven._replace(sends=self._sends, outcome=self._outcome(proven))
         raise self._unproven(reason, reply.status)
 

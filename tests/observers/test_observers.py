@@ -52,6 +52,24 @@ def test_an_exception_without_its_message() -> None:
     assert plain["message"] == "a b"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "Task exception was never retrieved\nfuture: <Task exception=ValueError('MARKER')>",
+            "Task exception was never",
+        ),
+        ("Exception in callback f('MARKER')\nhandle: <Handle f('MARKER')>", "Exception in callback f"),
+        ("('MARKER')", ""),
+    ],
+)
+def test_what_the_event_loop_shows(said: str, shown: str) -> None:
+    """The event loop puts exceptions and arguments into its message: its first words stand, and no value."""
+    line = JsonFormatter().format(logging.LogRecord("asyncio", logging.ERROR, "f", 1, said, (), None))
+    assert "MARKER" not in line
+    assert json.loads(line)["message"].startswith(shown)
+
+
 def test_counts() -> None:
     """Decisions by reason and route, replays, skew; no id in any label."""
     registry = CollectorRegistry()

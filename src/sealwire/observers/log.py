@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sealwire.call import Outcome
+
+_FIRST_WORDS = re.compile(r"[A-Za-z ]*")
 
 
 class JsonLog:
@@ -50,11 +53,15 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
+        message = record.getMessage()
+        if record.name == "asyncio":
+            # Behind its first words the event loop shows values: a task with its exception, a callback's arguments.
+            message = _FIRST_WORDS.match(message)[0]  # type: ignore[index]  # it matches anything
         line = {
             "@timestamp": _timestamp(record.created),
             "log.level": record.levelname.lower(),
             "log.logger": record.name,
-            "message": record.getMessage(),
+            "message": message,
         }
         if record.exc_info and record.exc_info[1] is not None:
             frames = traceback.extract_tb(record.exc_info[1].__traceback__)

@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import httpx2
 import typer
 
 from sealwire import __version__
 from sealwire.client import CredentialError, SealwireError
+from sealwire.client.problems import plain
 from sealwire.errors import Misuse
 from sealwire.fronts.cli import callers, clients, keys
 
@@ -94,6 +96,10 @@ def main() -> None:
         _end(str(error), 4)
     except SealwireError as error:
         _end(str(error), 5)
+    except httpx2.InvalidURL as error:
+        _end(f"no URL: {plain(str(error))}", 2)
+    except httpx2.HTTPError as error:
+        _end(f"{type(error).__name__}: {plain(str(error))}", 6)
     except OSError as error:
         _end(f"{type(error).__name__}: {error.strerror or error}", 6)
 

@@ -243,19 +243,34 @@ def _create_private(path: Path) -> None:
     POSIX lock that this process holds on it, and another process would then take the WAL away under an open file.
     """
     try:
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
     except OSError as why:
         raise Misuse(f'store.durable: "{path}" cannot be opened: {why.strerror}') from None
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Applies the numbered files that the database has not seen, each whole or not at all, one process at a time."""
-    scripts = sorted(
+def schema_versions(path: Path) -> tuple[int, int]:
+    """The schema of a file, which is only looked at, and the newest one known here. Raises: Misuse."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as looking:
+            found: int = looking.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as why:
+        raise Misuse(f'store.durable: "{path.name}" cannot be opened as a SQLite database: {why}') from None
+    return found, _scripts()[-1][0]
+
+
+def _scripts() -> list[tuple[int, str]]:
+    return sorted(
         (int(entry.name.partition(".")[0]), entry.read_text("utf-8"))
         for entry in files("sealwire.stores").joinpath("schema").iterdir()
         if entry.name.endswith(".sql")
     )
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Applies the numbered files that the database has not seen, each whole or not at all, one process at a time."""
+    scripts = _scripts()
     connection.execute("BEGIN IMMEDIATE")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > scripts[-1][0]:

@@ -21,7 +21,7 @@ from sealwire.call import Rule
 from sealwire.errors import Misuse
 from sealwire.protocol.ratelimit import parse_limit
 
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _DEFAULT_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _LATER = frozenset(("keyed", "sealed", "critical"))
 _UNLISTABLE = re.compile(
@@ -265,7 +265,7 @@ def _loopback(host: str) -> bool:
 def _judge_rule(key: str, rule: RuleTable, environment: str) -> None:
     _judge_profile(key, rule.profile)
     _judge_methods(key, rule.methods)
-    writes = set(rule.methods) - _SAFE
+    writes = set(rule.methods) - SAFE_METHODS
     if rule.profile == "open" and writes and environment == "production" and not rule.because.strip():
         raise Misuse(f'{key}.because: an open rule that takes {min(writes)} needs a reason, as in "sign-up form"')
     if rule.stream and (others := set(rule.methods) - {"GET", "HEAD"}):

@@ -108,10 +108,12 @@ class DemoState:
         """Makes what is not there yet; the policy file is written anew, since the port may be another."""
         for part in (self.folder, self.folder / "keys", self.folder / "tls"):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (self.folder / "keys" / "signing.pem").exists():
-            make_signing_key(self.folder / "keys" / "signing.pem", development=True)
-            make_wrapping_key(self.folder / "keys" / "wrapping.key", secrets.token_bytes, development=True)
-        if not self.ca.exists():
+        signing, wrapping = self.folder / "keys" / "signing.pem", self.folder / "keys" / "wrapping.key"
+        if not signing.exists():
+            make_signing_key(signing, development=True)
+        if not wrapping.exists():
+            make_wrapping_key(wrapping, secrets.token_bytes, development=True)
+        if not self._certificate_holds():
             self._make_certificates()
         self.config.write_text(_POLICY.format(port=self.port), encoding="utf-8")
 
@@ -127,11 +129,18 @@ class DemoState:
         open_account(self.database, name)
         return str(users[name]["password"])
 
+    def _certificate_holds(self) -> bool:
+        if not self.ca.exists():
+            return False
+        ends = x509.load_pem_x509_certificate(self.ca.read_bytes()).not_valid_after_utc
+        return datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1) < ends
+
     def _make_certificates(self) -> None:
         ca_key, key = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
         ca = _certificate("Sealwire demo CA", ca_key, "Sealwire demo CA", ca_key, ca=True)
         leaf = _certificate("localhost", key, "Sealwire demo CA", ca_key, ca=False)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (self.folder / "tls" / "key.pem").unlink(missing_ok=True)  # of certificates that ended, or never came to be
         write_private(self.folder / "tls" / "key.pem", pem, development=True)
         (self.folder / "tls" / "cert.pem").write_bytes(leaf.public_bytes(Encoding.PEM))
         # Written last: its presence says that the others are there. The CA's own key is never written.

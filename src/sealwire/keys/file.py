@@ -34,12 +34,14 @@ class FileKeyring:
     """Keyring of two files. Raises at construction: Misuse, naming the file."""
 
     def __init__(self, signing: Path, wrapping: Path, entropy: Entropy) -> None:
+        content = _read("keys.signing", signing)
         try:
-            signer = load_signer(read_private(signing))
+            signer = load_signer(content)
         except Misuse as why:
             raise Misuse(f'keys.signing: "{signing.name}": {why}') from None
+        content = _read("keys.wrapping", wrapping)
         try:
-            secret = unb64url(read_private(wrapping).removeprefix(_DEVELOPMENT).decode("ascii").strip())
+            secret = unb64url(content.removeprefix(_DEVELOPMENT).decode("ascii").strip())
         except ValueError:
             secret = b""
         if len(secret) != 32:
@@ -78,16 +80,23 @@ def _derive(secret: bytes, label: bytes) -> bytes:
     return HKDF(hashes.SHA256(), 32, None, label).derive(secret)
 
 
+def _read(setting: str, path: Path) -> bytes:
+    try:
+        return read_private(path)
+    except Misuse as why:
+        raise Misuse(f"{setting}: {why}") from None
+
+
 def read_private(path: Path) -> bytes:
     """The bytes of a file that only its owner can read. Raises: Misuse."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_IMODE(mode) & 0o077:
-                raise Misuse(f'"{path.name}" can be read by others: chmod 600 {path.name}')
+                raise Misuse(f'"{path}" can be read by others: chmod 600 {path}')
             return file.read()
     except OSError as why:
-        raise Misuse(f'"{path.name}" cannot be read: {why.strerror}') from None
+        raise Misuse(f'"{path}" cannot be read: {why.strerror}') from None
 
 
 def is_development(path: Path) -> bool:

@@ -16,9 +16,9 @@ from typing import NamedTuple, NoReturn, TypeVar
 
 from sealwire.client.conversation import converse
 from sealwire.client.credential import Credential, read_key
-from sealwire.client.errors import ReplyUnproven
+from sealwire.client.errors import OutcomeUnknown, ReplyUnproven
 from sealwire.client.exchange import Call, Incoming, Outgoing, Proven
-from sealwire.client.keyset import fetch_pinned
+from sealwire.client.keyset import Unreached, fetch_pinned
 from sealwire.client.origin import Origin
 from sealwire.client.problems import read_problem, refusal
 from sealwire.client.proving import Unproven
@@ -65,8 +65,10 @@ def enrolling(
     """The steps of an enrolment. Nothing is sent after the first if the pinned key did not sign the answer to it."""
     try:
         keys = yield from fetch_pinned(origin.partition("://")[2], invitation.pin, entropy)
+    except Unreached as why:
+        failure: OutcomeUnknown | ReplyUnproven = OutcomeUnknown(str(why))
     except Unproven as why:
-        reason = str(why)
+        failure = ReplyUnproven(str(why))
     else:
         new = read_key(key)
         known = Origin(origin, keys)
@@ -74,9 +76,8 @@ def enrolling(
         signatures = invitation.signatures(new)
         client = yield from _offer(known, signatures, body, new.keyid, clock, entropy)
         return Credential(origin, client, name, key, new, known.keys)
-    refused = ReplyUnproven(reason)
-    refused.outcome = "not done"
-    raise refused
+    failure.outcome = "not done"
+    raise failure
 
 
 def rotating(credential: Credential, key: Secret, clock: Clock, entropy: Entropy) -> Steps[Credential]:

@@ -101,9 +101,11 @@ def as_curl(
     *,
     clock: Callable[[], float] = time.time,
     entropy: Callable[[int], bytes] = os.urandom,
+    data: tuple[str, str] = ("--data-binary", "@-"),
 ) -> str:
     """
-    One shell command that sends the signed request, good once and for 60 s; a body is read from standard input.
+    One shell command that sends the signed request, good once and for 60 s. `data` is how curl comes by the body:
+    unless it says otherwise, from standard input.
 
     Raises: ForeignOrigin, NotSignable.
     """
@@ -113,7 +115,8 @@ def as_curl(
     for name, value in signed.request.headers:
         if name not in _BY_CURL:
             words += ["--header", f"{name.decode('ascii')}: {value.decode('latin-1')}"]
-    words += ["--data-binary", "@-"] if body else []
+    words += ["--cacert", str(credential.ca)] if credential.ca is not None else []
+    words += data if body else ()
     words.append(f"{credential.origin}{signed.request.target.decode('ascii')}")
     return shlex.join(words)
 

@@ -22,6 +22,10 @@ PATH = b"/.well-known/sealwire/jwks.json"
 Entropy = Callable[[int], bytes]
 
 
+class Unreached(Unproven):
+    """Nothing came back at all."""
+
+
 def fetch_trusted(
     authority: str, held: KeySet, entropy: Entropy, earliest: float, latest: float
 ) -> Generator[Outgoing, Incoming, KeySet]:
@@ -42,7 +46,7 @@ def fetch_pinned(authority: str, thumbprint: str, entropy: Entropy) -> Generator
     """
     The key set as it is now, signed by the key whose RFC 7638 thumbprint is pinned, which must stand in it.
 
-    Raises: Unproven.
+    Raises: Unproven; Unreached if the connection was lost.
     """
     asked, reply = yield from _fetch(authority, entropy)
     # The set is not believed yet: only the key that has the pinned thumbprint is taken from it, to check it with.
@@ -67,8 +71,8 @@ def _fetch(authority: str, entropy: Entropy) -> Generator[Outgoing, Incoming, tu
     else:
         if reply.status == 200 and reply.stream is None:
             return Asked(request, nonce=nonce), reply
-        reason = f"the key set could not be fetched: status {reply.status}"
-    raise Unproven(reason)
+        raise Unproven(f"the key set could not be fetched: status {reply.status}")
+    raise Unreached(reason)
 
 
 def _read(body: bytes) -> KeySet:

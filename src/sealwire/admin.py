@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from sealwire.build import Ports, open_ports
 from sealwire.call import KeyRecord
@@ -23,6 +23,16 @@ from sealwire.protocol.jwk import b64url
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ID_BYTES, _SECRET_BYTES = 12, 32
+
+
+class ClientRecord(NamedTuple):
+    """A program that calls, with all its keys, oldest first."""
+
+    id: str
+    name: str
+    user: str | None
+    scopes: frozenset[str]
+    keys: tuple[KeyRecord, ...]
 
 
 class Admin:
@@ -79,6 +89,24 @@ class Admin:
     def keys(self, client: str | None = None) -> list[KeyRecord]:
         """All keys, or one client's, oldest first."""
         return _run(self._ports.directory.keys(client))
+
+    def clients(self) -> list[ClientRecord]:
+        """All clients that enrolled a key, oldest first."""
+        keys: dict[str, list[KeyRecord]] = {}
+        for key in self.keys():
+            keys.setdefault(key.client, []).append(key)
+        return [
+            ClientRecord(client, own[0].client_name, own[0].user, own[0].scopes, tuple(own))
+            for client, own in keys.items()
+        ]
+
+    def client(self, name: str) -> ClientRecord | None:
+        """The client of this id, or the only one of this name. Raises: Misuse if several have the name."""
+        every = self.clients()
+        found = [each for each in every if each.id == name] or [each for each in every if each.name == name]
+        if len(found) > 1:
+            raise Misuse(f"{len(found)} clients are called {name}: give the id, {' or '.join(c.id for c in found)}")
+        return found[0] if found else None
 
     def invitations(self) -> list[Invitation]:
         """All invitations, spent or not."""

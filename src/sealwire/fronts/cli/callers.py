@@ -2,67 +2,95 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
 import httpx2
 import typer
 
-from sealwire.client import Credential, CredentialError, Transport, enroll
-from sealwire.client.explain import as_curl, signed_lines
+from sealwire.client import Credential, Transport, enroll
+from sealwire.client.enrolment import Invitation
+from sealwire.client.explain import as_curl, signed_headers, signed_lines
+from sealwire.fronts.cli.options import Ended, wrong_usage
 
 CredentialOption = Annotated[Path | None, typer.Option(help="The credential file. Default: the only one in .sealwire.")]
-BodyOption = Annotated[str | None, typer.Option("--json", help="The body, or @file.")]
+BodyOption = Annotated[str | None, typer.Option("--json", help="The body, or @FILE that holds it.")]
+MethodArgument = Annotated[str, typer.Argument(help="GET, POST, …")]
 _FOLDER = Path(".sealwire")
+_METHOD = re.compile(r"[A-Za-z]+")
+NOT_ALLOWED, _NOT_THERE = 403, (502, 503, 504)
 
 
 def enroll_key(
+    context: typer.Context,
     origin: Annotated[str, typer.Argument(help="https://host[:port] of the API.")],
-    name: Annotated[str, typer.Option(help="What the key is called.")] = "cli",
+    name: Annotated[str, typer.Option(help="What the operator sees as this key's name.")] = "cli",
     out: Annotated[Path, typer.Option(help="Where the credential goes, mode 0600.")] = Path("credential.json"),
-    ca: Annotated[Path | None, typer.Option(help="A CA file to trust instead of the system's.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="A file of CA certificates to trust, not the system's.")] = None,
 ) -> None:
-    """Make a key here and enrol it. The invitation is read from standard input, never from the command line."""
-    asked = sys.stdin.isatty()
-    invitation = typer.prompt("Invitation", hide_input=True, err=True) if asked else sys.stdin.readline()
+    """
+    Make a key here and enrol it at the API. The private key never leaves this machine.
+
+    The invitation is asked for, or read from standard input; it never stands on the command line, and pins the
+    server's key. If no answer came, run the same again: it finishes with the same key.
+    """
+    asks = sys.stdin.isatty() and not context.obj.no_input
+    invitation = typer.prompt("Invitation", hide_input=True, err=True) if asks else _line_of_stdin()
+    if Invitation.read(invitation) is None:
+        wrong_usage("this is not an invitation: one looks like sw_live_inv_<id>.<secret>.<server key>")
     credential = enroll(origin, invitation.strip(), name=name, path=out, ca=ca)
     typer.echo(f"enrolled {credential.client}: the key was made here and never left {out}", err=True)
 
 
 def call(
-    method: Annotated[str, typer.Argument(help="GET, POST, …")],
-    path: Annotated[str, typer.Argument(help="Path and query.")],
+    method: MethodArgument,
+    path: Annotated[str, typer.Argument(help="Path and query, as in /v1/balances.")],
     body: BodyOption = None,
     credential: CredentialOption = None,
-    explain: Annotated[bool, typer.Option(help="Print each line that is signed, and why.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Print each line that is signed, and why.")] = False,
 ) -> None:
-    """Send one signed call and print the proven reply. Exit code 5 if the answer is no."""
-    known = Credential.load(_found(credential))
-    content = _content(body)
-    headers = [("content-type", "application/json")] if content else []
-    url = known.origin + path
+    """
+    Send one signed call and print the proven reply.
+
+    Exit code 0 if it was done, 4 if it is not allowed, 5 if the answer is no, 6 if nothing answers.
+    """
+    known = Credential.load(found_credential(credential))
+    if not path.startswith("/"):
+        wrong_usage(f"{path}: a path begins with /, and the credential says at which origin: {known.origin}")
+    content, headers = _content(method, body)
+    url = httpx2.URL(known.origin + path)
     if explain:
-        for line in signed_lines(known, method, url, headers, content):
-            typer.echo(f"  {line.component}  {line.value}    {line.why}", err=True)
+        _explain(known, method, url, headers, content)
     with httpx2.Client(transport=Transport(credential=known)) as http:
-        reply = http.request(method, url, headers=headers, content=content or None)
+        reply = http.request(method.upper(), url, headers=headers, content=content or None)
     typer.echo(f"{reply.status_code}  receipt verified", err=True)
     typer.echo(for_terminal(reply.text) if sys.stdout.isatty() else reply.text)
     if reply.is_error:
-        raise typer.Exit(5)
+        code = 4 if reply.status_code == NOT_ALLOWED else 6 if reply.status_code in _NOT_THERE else 5
+        raise typer.Exit(code)
 
 
 def sign(
-    method: Annotated[str, typer.Argument(help="GET, POST, …")],
-    url: Annotated[str, typer.Argument(help="The whole URL.")],
+    method: MethodArgument,
+    url: Annotated[str, typer.Argument(help="The whole URL, as in https://api.example.com/v1/balances.")],
     body: BodyOption = None,
     credential: CredentialOption = None,
+    curl: Annotated[bool, typer.Option("--as-curl", help="A curl command that sends it.")] = False,
 ) -> None:
-    """Print one signed request as a curl command, good once and for 60 s."""
-    content = _content(body)
-    headers = [("content-type", "application/json")] if content else []
-    typer.echo(as_curl(Credential.load(_found(credential)), method, url, headers, content))
+    """Print the fields of one signed request, good once and for 60 s. Nothing is sent."""
+    known = Credential.load(found_credential(credential))
+    content, headers = _content(method, body)
+    whole = str(httpx2.URL(url))
+    if not curl:
+        for name, value in signed_headers(known, method, whole, headers, content):
+            typer.echo(f"{name}: {value}")
+        return
+    data = ("--data-binary", body) if body and body.startswith("@") else ("--data-raw", body or "")
+    typer.echo(as_curl(known, method, whole, headers, content, data=data))
 
 
 def for_terminal(text: str) -> str:
@@ -70,16 +98,53 @@ def for_terminal(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _found(given: Path | None) -> Path:
+def found_credential(given: Path | None) -> Path:
+    """The file that was named, or the only credential of the demo's folder."""
     if given is not None:
         return given
     every = sorted(_FOLDER.glob("*.credential.json")) if _FOLDER.is_dir() else []
     if len(every) != 1:
-        raise CredentialError(f"{len(every)} credentials in {_FOLDER}: name one with --credential FILE")
+        which = "several credentials" if every else "no credential"
+        wrong_usage(f"there is {which} in {_FOLDER}: name one with --credential FILE")
     return every[0]
 
 
-def _content(body: str | None) -> bytes:
+def _explain(known: Credential, method: str, url: httpx2.URL, headers: list[tuple[str, str]], content: bytes) -> None:
+    for line in signed_lines(known, method, str(url), headers, content):
+        parts = line.value.replace(";", ";\n") if line.component == '"@signature-params"' else line.value
+        value = [piece for part in parts.split("\n") for piece in _wrapped(part)] or [""]
+        first, *rest = [*value, *_wrapped(line.why)]
+        typer.echo(f"  {line.component:<20}{first}", err=True)
+        for more in rest:
+            typer.echo(f"{' ' * 22}{more}", err=True)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 58, break_long_words=False, break_on_hyphens=False)
+
+
+def _content(method: str, body: str | None) -> tuple[bytes, list[tuple[str, str]]]:
+    """The bytes of the body, and the fields that go with it."""
+    if not _METHOD.fullmatch(method):
+        wrong_usage(f"{method}: this is no method; it is GET, POST, …")
     if body is None:
-        return b""
-    return Path(body[1:]).read_bytes() if body.startswith("@") else body.encode("utf-8")
+        return b"", []
+    if body.startswith("@"):
+        try:
+            content = Path(body[1:]).read_bytes()
+        except OSError as why:
+            wrong_usage(f"--json {body}: cannot be read ({why.strerror})")
+    else:
+        content = body.encode("utf-8", "surrogateescape")
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError) as why:
+        wrong_usage(f"--json: this is not JSON ({why})")
+    return content, [("content-type", "application/json")]
+
+
+def _line_of_stdin() -> str:
+    try:
+        return sys.stdin.readline()
+    except UnicodeDecodeError:
+        raise Ended("standard input is no text, and an invitation was read from it", 2) from None

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import shutil
+import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -23,6 +27,7 @@ from sealwire.fronts.serve import prepare
 
 _USER = "alice"
 _START_SECONDS = 15
+DEFAULT_FOLDER = Path(".sealwire")
 
 
 def demo(state: Path, port: int, *, tour_only: bool) -> None:
@@ -53,10 +58,30 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
                 console.print(f"    {step.tried:<45}  {step.status:<5} {step.said}{mark}".rstrip(), soft_wrap=True)
                 held = held and step.held
         if stay:
-            console.print("  Ctrl-C to stop.  Next: .venv/bin/sealwire call GET /v1/balances")
-            with contextlib.suppress(KeyboardInterrupt):
-                threading.Event().wait()
+            console.print(f"  Ctrl-C to stop.  Next: {_next(state)}", soft_wrap=True, markup=False)
+            _until_told()
     return held
+
+
+def _next(state: DemoState) -> str:
+    """A first call, as it is typed here."""
+    started, here = Path(sys.argv[0]).absolute(), Path.cwd()
+    on_path = shutil.which(started.name)
+    if on_path and Path(on_path).samefile(started):
+        program = started.name
+    else:
+        program = str(started.relative_to(here) if started.is_relative_to(here) else started)
+    credential = state.folder / f"{_USER}-bot.credential.json"
+    given = "" if state.folder == DEFAULT_FOLDER else f" --credential {shlex.quote(str(credential))}"
+    return f"{program} call GET /v1/balances{given}"
+
+
+def _until_told() -> None:
+    """Waits for Ctrl-C or SIGTERM."""
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    with contextlib.suppress(KeyboardInterrupt):
+        told.wait()
 
 
 @contextlib.contextmanager

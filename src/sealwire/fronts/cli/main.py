@@ -7,7 +7,9 @@ not there.
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +17,15 @@ import httpx2
 import typer
 
 from sealwire import __version__
-from sealwire.client import CredentialError, SealwireError
+from sealwire.client import CredentialError, ForeignOrigin, NotSignable, OutcomeUnknown, Refused, SealwireError
 from sealwire.client.problems import plain
 from sealwire.errors import Misuse
-from sealwire.fronts.cli import callers, clients, keys
+from sealwire.fronts.cli import callers, clients, keys, operators
+from sealwire.fronts.cli.options import Ended, Options
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(clients.app, name="client", help="The programs that call.")
-app.add_typer(keys.app, name="key", help="Their public keys.")
+app.add_typer(clients.app, name="client", help="The programs that call: invite, list, show, revoke.")
+app.add_typer(keys.app, name="key", help="Their public keys: list, rotate, revoke.")
 
 
 @app.callback()
@@ -31,9 +34,15 @@ def options(
     config: Annotated[Path, typer.Option(envvar="SEALWIRE_CONFIG", help="The policy file of the deployment.")] = Path(
         "sealwire.toml"
     ),
+    no_input: Annotated[bool, typer.Option("--no-input", help="Never ask; fail instead.")] = False,
 ) -> None:
-    """Guard HTTP APIs: every call signed by its caller's key, accepted once."""
-    context.obj = config
+    """
+    Guard HTTP APIs: every call signed by its caller's key, accepted once.
+
+    Exit codes: 0 done, 1 unexpected, 2 usage, 3 configuration, 4 not allowed, 5 the answer is no, 6 something remote
+    is not there.
+    """
+    context.obj = Options(config, no_input)
 
 
 @app.command()
@@ -42,68 +51,63 @@ def version() -> None:
     typer.echo(__version__)
 
 
-@app.command("config")
-def check_config(context: typer.Context) -> None:
-    """Read the policy file whole and say whether it holds."""
-    from sealwire.config import load  # noqa: PLC0415  # a caller's machine carries no server
-
-    settings = load(context.obj)
-    typer.echo(f"{context.obj}: {len(settings.rules)} rules, {settings.environment}", err=True)
-
-
-@app.command()
-def serve(
-    context: typer.Context,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes; more than 1 share a fast store.")] = 1,
-) -> None:
-    """Run the app of the policy file behind its guard."""
-    from sealwire.config import load  # noqa: PLC0415  # a caller's machine carries no server
-    from sealwire.fronts.serve import serve_forever  # noqa: PLC0415  # a caller's machine carries no server
-    from sealwire.fronts.workers import run_workers  # noqa: PLC0415  # a caller's machine carries no server
-
-    if workers > 1:
-        run_workers(load(context.obj), workers)
-    else:
-        serve_forever(context.obj)
-
-
 @app.command("demo")
 def run_demo(
     state: Annotated[Path, typer.Option(help="The folder for all it makes.")] = Path(".sealwire"),
-    port: Annotated[int, typer.Option(help="The port of the exchange on localhost.")] = 8443,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the exchange on localhost.")] = 8443,
     tour_only: Annotated[
-        bool, typer.Option("--tour-only", help="Play the tour on a server of its own; 0 if all held.")
+        bool, typer.Option("--tour-only", help="Play the tour on a server of its own; exit code 0 if all held, else 5.")
     ] = False,
 ) -> None:
-    """Run a small crypto exchange behind its guard, with throw-away keys."""
+    """Run a small crypto exchange behind its guard, with throw-away keys, and show attacks on it."""
     from sealwire.fronts.cli.demo import demo  # noqa: PLC0415  # a caller's machine carries no server
 
     demo(state, port, tour_only=tour_only)
 
 
+app.command("serve")(operators.serve)
+app.command("status")(operators.status)
+app.command("config")(operators.show_config)
 app.command("enroll")(callers.enroll_key)
 app.command("call")(callers.call)
 app.command("sign")(callers.sign)
 
 
+#: The nearest class decides, hence the general one last.
+_CODES: dict[type[Exception], int] = {
+    Misuse: 3, CredentialError: 3, ForeignOrigin: 2, NotSignable: 2, OutcomeUnknown: 6, SealwireError: 5,
+}  # fmt: skip
+
+
 def main() -> None:
-    """The console script. Nobody gets a stack trace for what they can mend."""
+    """The console script. Nobody gets a stack trace, unless SEALWIRE_TRACEBACK asks for it."""
     try:
         app(standalone_mode=True)
-    except Misuse as misuse:
-        _end(str(misuse), 3)
-    except CredentialError as error:
-        _end(str(error), 4)
-    except SealwireError as error:
-        _end(str(error), 5)
-    except httpx2.InvalidURL as error:
-        _end(f"no URL: {plain(str(error))}", 2)
-    except httpx2.HTTPError as error:
-        _end(f"{type(error).__name__}: {plain(str(error))}", 6)
-    except OSError as error:
-        _end(f"{type(error).__name__}: {error.strerror or error}", 6)
+    except Exception as error:  # noqa: BLE001  # the last place: it ends in a sentence and an exit code
+        if os.environ.get("SEALWIRE_TRACEBACK"):
+            traceback.print_exc()
+        sentence, code = worded(error)
+        typer.echo(sentence, err=True)
+        sys.exit(code)
 
 
-def _end(sentence: str, code: int) -> None:
-    typer.echo(sentence, err=True)
-    sys.exit(code)
+def worded(error: Exception) -> tuple[str, int]:
+    """What is said of an error that ends a command, and the exit code."""
+    said = str(error)
+    match error:
+        case Ended():
+            return said, error.code
+        case Refused() if error.status == callers.NOT_ALLOWED:
+            return said, 4
+        case httpx2.InvalidURL():
+            return f"no URL: {plain(said)}", 2
+        case httpx2.HTTPError():
+            return f"{type(error).__name__}: {plain(said)}; outcome: not done", 6
+        case ModuleNotFoundError() if not (error.name or "").startswith("sealwire"):
+            return f"{error.name} is not installed: this command needs sealwire[server], demo needs sealwire[demo]", 3
+        case OSError():
+            return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or said, 1
+    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), None)
+    if code is None:
+        return f"unexpected {type(error).__name__}: {said}\n  set SEALWIRE_TRACEBACK=1 to see where, and report it", 1
+    return said, code

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sealwire.protocol.jwk import b64url, unb64url
 from sealwire.protocol.profile import NONCE
-from sealwire.protocol.servernonce import LENGTH, RANDOM_BYTES, VALID_SECONDS, issue, issued_at
+from sealwire.protocol.servernonce import LENGTH, RANDOM_BYTES, VALID_SECONDS, issue, issued_at, reads_as_one
 
 SECRET = b"s" * 32
 MOMENT = 1_790_000_000_123
@@ -45,8 +45,26 @@ def test_issue_time() -> None:
     ],
 )
 def test_not_ours(secret: bytes, nonce: str, keyid: str) -> None:
-    """Of another start, for another key, or of another form: it is a client's own nonce."""
+    """Of another start, for another key, or of another form."""
     assert issued_at(secret, nonce, keyid) is None
+
+
+@pytest.mark.parametrize(
+    ("nonce", "reads"),
+    [
+        (MADE, True),
+        (issue(b"t" * 32, 1 << 40, b"r" * 8, "other"), True),
+        (issue(SECRET, (1 << 43) - 1, b"r" * 8, "key"), True),
+        (issue(SECRET, (1 << 40) - 1, b"r" * 8, "key"), False),
+        (issue(SECRET, 1 << 43, b"r" * 8, "key"), False),
+        (b64url(b"r" * 32), False),
+        (MADE[:-1], False),
+        ("*" * 43, False),
+    ],
+)
+def test_what_reads_as_one(nonce: str, reads: bool) -> None:
+    """One of any start and for any key is told by its time, which random bytes do not begin with."""
+    assert reads_as_one(nonce) is reads
 
 
 @given(st.integers(0, 31), st.integers(1, 255))

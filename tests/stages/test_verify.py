@@ -109,6 +109,15 @@ async def test_a_server_nonce(age: int, cause: str) -> None:
         assert (proof.last_valid, proof.remember_seconds) == (NOW - age + 60, 20)
 
 
+async def test_a_server_nonce_of_another_start_or_key() -> None:
+    """It may have been accepted with any created, so nothing that is dated now makes it the client's own."""
+    stores = await _ready()
+    for secret, keyid in ((b"t" * 32, CLIENT.keyid), (stores.nonces.secret, NEW.keyid)):
+        nonce = servernonce.issue(secret, NOW * 1000, b"r" * 8, keyid)
+        with refused("clock-skew/restart", "created"):
+            await _stage(stores)(call(sign(head(), nonce=nonce)))
+
+
 async def test_fresh_demands_a_server_nonce() -> None:
     """A rule with fresh takes no nonce of the client's own, nor one made for another key."""
     stores = await _ready()

@@ -69,6 +69,7 @@ class World:
         self.bodies: list[bytes] = []
         self.reads = 0
         self.address = "192.0.2.1"
+        self.while_reading: Callable[[], None] = lambda: None
         ports = Ports(
             self.directory,
             self.ledger,
@@ -105,6 +106,7 @@ class World:
 
         async def receive() -> Message:
             self.reads += 1
+            self.while_reading()
             if chunks:
                 return {"type": "http.request", "body": chunks.pop(), "more_body": False}
             return {"type": "http.disconnect"}

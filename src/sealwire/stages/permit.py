@@ -55,8 +55,9 @@ class Permit:
                 raise Refusal("algorithm-not-allowed", "other-than-key", failed="algorithm")
         issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid)
         window = Window.of(claim, issued, call.rule.max_age_seconds)
-        old = key is not None and key.enrolled_at < self._nonces.epoch and issued is None
-        restarted = old and claim.created < self._nonces.epoch + SKEW_SECONDS
+        old = key is not None and key.enrolled_at < self._nonces.epoch
+        old = old and claim.created < self._nonces.epoch + SKEW_SECONDS
+        restarted = issued is None and (old or servernonce.reads_as_one(claim.nonce))
         judge(window, call.now, restarted=restarted, demand_server_nonce=False)
         if key is None:
             check_hmac(secret, base, claim.signature)

@@ -50,7 +50,8 @@ class Verify:
             issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid)
             window = Window.of(claim, issued, call.rule.max_age_seconds)
             old = key.enrolled_at < self._nonces.epoch and claim.created < self._nonces.epoch + SKEW_SECONDS
-            judge(window, call.now, restarted=old and issued is None, demand_server_nonce=call.rule.fresh)
+            restarted = issued is None and (old or servernonce.reads_as_one(claim.nonce))
+            judge(window, call.now, restarted=restarted, demand_server_nonce=call.rule.fresh)
             check(key.verifier, base, claim.signature)
         except Problem as problem:
             await self._help(problem, call, claim)

@@ -114,6 +114,20 @@ async def test_replayed_at_every_second(world: World) -> None:
     await refused(world, request, 401, "replay-detected")
 
 
+async def test_a_fresh_date_on_an_old_signature(world: World) -> None:
+    """
+    C3: a captured call whose window is over, with a fresh Date, X-Date and X-Timestamp added, and nothing else changed.
+
+    Stopped by: verify
+    """
+    request = Wire().sign(world.signer)
+    world.clock.at = START + 60
+    for name in (b"date", b"x-date", b"x-timestamp", b"x-amz-date"):
+        request.headers.append((name, b"Mon, 21 Sep 2026 14:14:20 GMT"))
+        request.headers.append((name, b"%d" % world.clock.at))
+    await refused(world, request, 401, "clock-skew")
+
+
 async def test_a_stranger_burns_no_nonce(world: World) -> None:
     """
     C12: a bad signature with the victim's keyid and nonce.
@@ -211,6 +225,21 @@ async def test_one_effect_for_one_idempotency_key(world: World) -> None:
         world.ledger._idempotency[entry] = world.ledger._idempotency[entry]._replace(wrapped=None)
     problem = await refused(world, request(), 409, "idempotency-in-progress")
     assert problem["outcome"] == "unknown"
+
+
+async def test_anothers_idempotency_key(world: World) -> None:
+    """
+    C17: the same idempotency key of another client is another key; of another signing key of one's own it is the same.
+
+    Stopped by: idempotency
+    """
+    second, stranger = (signer_of(Ed25519PrivateKey.generate()) for _ in range(2))
+    world.add_key(second, "alice")
+    world.add_key(stranger, "bob")
+    for signer, effects in ((world.signer, 1), (second, 1), (stranger, 2), (world.signer, 2)):
+        request = Wire("POST", b"/v1/orders", BODY).change(b"idempotency-key", b"k1").sign(signer)
+        assert (await world.send(request)).status_code == 200
+        assert len(world.entered) == effects
 
 
 async def test_rules_that_demand_more(world: World, tmp_path: object) -> None:

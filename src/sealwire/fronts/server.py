@@ -73,6 +73,7 @@ class ExactProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole: the target goes into the scope as it came, and how to see that the body was taken."""
         self._in_head = False
+        self._judge_framing()
         extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
         exact = extensions[TARGET_EXTENSION] = {"target": self.url}
         self._expect_within(_BODY_SECONDS)
@@ -98,6 +99,17 @@ class ExactProtocol(HttpToolsProtocol):
         if self._overdue is not None:
             self._overdue.cancel()
         self._overdue = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
+
+    def _judge_framing(self) -> None:
+        """What the parser reads on with, and a body would be lost or found by it (RFC 9112 sections 2.3 and 6.1)."""
+        version = self.parser.get_http_version()
+        names = {name for name, value in self.headers if name != b"content-length" or value != b"0"}
+        content = b"transfer-encoding" in names or b"content-length" in names
+        if version not in ("1.0", "1.1") or (version == "1.0" and b"transfer-encoding" in names):
+            raise ValueError("not a version of HTTP/1, or one without chunks")
+        if content and self.parser.should_upgrade():
+            # The parser stops here, and would take the body for the next request.
+            raise ValueError("a body behind a request to leave HTTP/1.1")
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

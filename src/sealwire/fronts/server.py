@@ -24,6 +24,8 @@ from sealwire.protocol.window import SKEW_SECONDS
 
 # One read of the transport may bring a whole body and the start of the next head, hence more than HEAD_BYTES.
 _HELD_BYTES = HEAD_BYTES + 256 * 1024
+# A chunk of one byte takes six on the wire; past this an honest sender does not go.
+_PER_BODY_BYTE = 16
 _LINE = len(b"METHOD  HTTP/1.1\r\n")
 # From the connection, or the first byte of a further message, to the end of its head.
 _HEAD_SECONDS = 30
@@ -55,6 +57,7 @@ class ExactProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A new message: nothing of its head has come yet."""
         super().on_message_begin()
+        self._held_bytes = 0
         self._head_bytes = _LINE
         self._in_head = True
         self._expect_within(_HEAD_SECONDS)
@@ -65,14 +68,15 @@ class ExactProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field of the head; a trailer, which comes when the head is over, is dropped."""
+        """One field of the head; a trailer, which comes when the head is over, is counted with it and dropped."""
+        self._count(len(name) + len(value) + 4)
         if self._in_head:
-            self._count(len(name) + len(value) + 4)
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole: the target goes into the scope as it came, and how to see that the body was taken."""
         self._in_head = False
+        self._held_bytes = 0
         self._judge_framing()
         extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
         exact = extensions[TARGET_EXTENSION] = {"target": self.url}
@@ -85,12 +89,18 @@ class ExactProtocol(HttpToolsProtocol):
         self._expect_within(None)
         super().on_message_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Part of the body, which pays for what its chunks were framed with."""
+        self._held_bytes = max(0, self._held_bytes - _PER_BODY_BYTE * len(body))
+        super().on_body(body)
+
     def data_received(self, data: bytes) -> None:
         """
-        Bytes from the peer. A field that never ends is not reported by the parser, so what it holds is counted here.
+        Bytes from the peer. A field, a trailer or a chunk extension that never ends is not reported by the parser, so
+        what came since it last reported anything is counted here.
         """
+        self._held_bytes += len(data)
         super().data_received(data)
-        self._held_bytes = self._held_bytes + len(data) if self._in_head else 0
         if self._held_bytes > _HELD_BYTES and not self.transport.is_closing():
             self.send_400_response("Invalid HTTP request received.")
 

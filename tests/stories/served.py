@@ -112,6 +112,7 @@ def served(folder: Path, rules: tuple[Rule, ...]) -> Iterator[Served]:
             assert thread.is_alive(), "the server did not start"
             assert time.monotonic() < until, "the server did not start in time"
             time.sleep(0.01)
+        world.entered.clear()  # the app was asked whether it has a lifespan
         try:
             yield Served(world, listening.getsockname()[1], made.ca)
         finally:

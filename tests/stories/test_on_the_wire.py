@@ -1,5 +1,6 @@
 """What a peer can do with a connection to the real server: drip, pour, promise, and hide fields in trailers"""
 
+import contextlib
 import os
 import ssl
 import tracemalloc
@@ -187,7 +188,7 @@ START_OF = {
     "a body behind 413": (POST % b"login" + b"Content-Length: %d\r\n\r\n" % POURED, V),
     "a body behind 401": (POST % b"orders" + b"Content-Length: 1000000\r\n\r\n", V),
     "chunks behind 413": (CHUNKED, b"10000\r\n" + V + b"\r\n"),
-    "chunks of next to nothing": (CHUNKED, (b"1;" + b"x" * 4000 + b"\r\nv\r\n") * 16),
+    "chunks of next to nothing": (CHUNKED, b"1;" + b"x" * 60_000 + b"\r\nv\r\n"),
     "a chunk extension without an end": (CHUNKED + b"2;x=", V),
     "trailers without an end": (CHUNKED + b"2\r\n{}\r\n0\r\n", FIELDS),
     "one trailer without an end": (CHUNKED + b"2\r\n{}\r\n0\r\nX-A: ", V),
@@ -221,8 +222,11 @@ def test_many_fields_and_a_large_one(server: Served) -> None:
 
     Stopped by: arrive
     """
-    for more in (b"a: b\r\n" * 10_000, b"X-A: " + b"v" * MIB + b"\r\n"):
-        assert server.say(raw(Wire("GET", b"/v1/time"), more)).said() in ("400 bare", "0")
+    assert server.say(raw(Wire("GET", b"/v1/time"), b"a: b\r\n" * 10_000)).said() == "400 bare"
+    with server.connect() as peer:
+        with contextlib.suppress(OSError):  # it may be cut off before it has sent all of it
+            peer.sendall(raw(Wire("GET", b"/v1/time"), b"X-A: " + b"v" * MIB + b"\r\n"))
+        assert hear(peer).said() in ("400 bare", "0")
     over = b"X-A: " + b"v" * (12 * 1024) + b"\r\n"
     assert server.say(raw(Wire("GET", b"/v1/time"), over)).said() == "400 header-malformed"
     assert server.world.entered == []

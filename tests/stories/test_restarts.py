@@ -103,7 +103,9 @@ async def test_a_server_nonce_of_an_earlier_start(world: World, off: int, method
 def real(tmp_path: Path) -> Iterator[World]:
     """A world over the real stores: SQLite, fast and durable."""
     world = World(tmp_path)
+    world.clock.at -= 2 * HOUR  # so that the rule of restarts is not what refuses
     sqlite_fast.make(tmp_path / "fast.db", world.clock, os.urandom)
+    world.clock.at = START
     file = SqliteFile(tmp_path / "durable.db")
     start(world, SqliteFast(tmp_path / "fast.db", world.clock), SqliteLedger(file, world.clock))
     yield world

@@ -68,9 +68,9 @@ class ExactProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field of the head; a trailer, which comes when the head is over, is counted with it and dropped."""
-        self._count(len(name) + len(value) + 4)
+        """One field of the head; a trailer, which comes when the head is over, is dropped."""
         if self._in_head:
+            self._count(len(name) + len(value) + 4)
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

@@ -310,16 +310,16 @@ class Guard:
             return Reply(
                 reply.status, (*reply.headers, *_UNRULED, (b"x-request-id", trace.request_id.encode())), reply.body
             )
+        hardened = _closing(await self._pipeline.replies["open"][0](call, reply), reply)
         if FirstSeen not in call.held or problem.slug in UNPROVEN:
-            hardened = await self._pipeline.replies["open"][0](call, reply)
-            return _closing(hardened, reply)
+            return hardened
         try:
             await self._ledger.record(trace.decided(call, self._deployment.policy))
             trace.recorded = True
             return _closing(await self._go_out(call, reply), reply)
         except Fault as fault:
             _LOG.error("the refusal of %s could not be recorded or signed: %s", trace.request_id, fault.code)
-            return reply
+            return hardened
 
     def _tell(self, trace: Trace, status: int, started: float) -> None:
         outcome = trace.outcome(status, self._clock.monotonic() - started)

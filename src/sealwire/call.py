@@ -111,9 +111,12 @@ class Proof(NamedTuple):
 
 
 class Body(NamedTuple):
-    """The whole body, within its cap; under a signature its digest held."""
+    """The whole body, within its cap; under a signature its digest held. `repr` shows its size alone."""
 
     content: bytes
+
+    def __repr__(self) -> str:
+        return f"Body({len(self.content)} bytes)"
 
 
 class Possession(NamedTuple):

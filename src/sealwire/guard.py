@@ -46,7 +46,7 @@ _LOG = logging.getLogger("sealwire.guard")
 
 
 class Arrival(NamedTuple):
-    """What a front hands over: the head as received, nothing read of the body."""
+    """What a front hands over: the head as received, nothing read of the body. `repr` shows the address alone."""
 
     method: str
     target: bytes
@@ -54,15 +54,21 @@ class Arrival(NamedTuple):
     address: str
     receive: Receive
 
+    def __repr__(self) -> str:
+        return f"Arrival({self.address})"
+
 
 class Entry(NamedTuple):
-    """A call let through to the app."""
+    """A call let through to the app. `repr` shows its id and its rule's template."""
 
     request: Request
     rule: Rule
     caller: Caller | None
     body: bytes
     request_id: str
+
+    def __repr__(self) -> str:
+        return f"Entry({self.request_id}, {self.rule.template})"
 
 
 #: Signs the head of a streamed reply, whose content is not known yet.

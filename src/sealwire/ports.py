@@ -121,6 +121,9 @@ class DurableNonce(NamedTuple):
     last_valid: float
     remember_seconds: int
 
+    def __repr__(self) -> str:
+        return f"DurableNonce({self.keyid})"
+
 
 class IdempotencyClaim(NamedTuple):
     """An idempotency key to be claimed in the decision's own transaction."""

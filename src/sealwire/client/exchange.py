@@ -1,5 +1,5 @@
 """
-What passes between a conversation and whatever carries it over the network.
+What passes between a conversation and whatever carries it over the network. No `repr` shows what is sent.
 
 Owns: the values that go out and come in, and the one way to say that a connection was lost.
 Refuses to know: sockets, HTTP libraries, keys, and what any of these messages means.
@@ -22,6 +22,9 @@ class Call(NamedTuple):
     body: bytes = b""
     stream: bool = False  # the caller takes the content of a streamed reply as unverified
 
+    def __repr__(self) -> str:
+        return f"Call({self.method})"
+
 
 class Outgoing(NamedTuple):
     """The final bytes of one request, to be sent unchanged."""
@@ -31,6 +34,9 @@ class Outgoing(NamedTuple):
     headers: Headers
     body: bytes
 
+    def __repr__(self) -> str:
+        return f"Outgoing({self.method})"
+
 
 class Incoming(NamedTuple):
     """A response as it came. `stream` is the carrier's own handle of a body that it has left unread, else None."""
@@ -39,6 +45,9 @@ class Incoming(NamedTuple):
     headers: Headers
     body: bytes
     stream: object = None
+
+    def __repr__(self) -> str:
+        return f"Incoming({self.status}, {len(self.body)} bytes)"
 
 
 class Signed(NamedTuple):
@@ -66,6 +75,9 @@ class Proven(NamedTuple):
     signature: bytes
     sends: int = 1
     outcome: str = "answered"
+
+    def __repr__(self) -> str:
+        return f"Proven({self.status}, {len(self.body)} bytes, by {self.keyid})"
 
 
 class Cut(Exception):

@@ -49,11 +49,14 @@ class Target(NamedTuple):
     decoded: str
     slashes: bool  # the path holds %2f, which only a rule's slash_ok can allow
 
+    def __repr__(self) -> str:
+        return f"Target({len(self.path)} + {len(self.query)} bytes)"
+
 
 class Request(NamedTuple):
     """
     The head of a request. Field names are lower-case; `fields` holds every field's lines joined as RFC 9421 section 2.1
-    says; `path` includes a declared external prefix, as the caller signed it.
+    says; `path` includes a declared external prefix, as the caller signed it. `repr` shows nothing that was sent.
     """
 
     method: str
@@ -72,6 +75,9 @@ class Request(NamedTuple):
         """True if a body is announced: Content-Length above 0, or Transfer-Encoding (RFC 9112 section 6.3)."""
         return self.fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.fields
 
+    def __repr__(self) -> str:
+        return f"Request({len(self.headers)} fields)"
+
 
 class Response(NamedTuple):
     """The head of a response, for the signature base of a reply."""
@@ -83,11 +89,14 @@ class Response(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What goes back: status, fields with lower-case names, the whole body."""
+    """What goes back: status, fields with lower-case names, the whole body. `repr` shows the status alone."""
 
     status: int
     headers: Headers
     body: bytes
+
+    def __repr__(self) -> str:
+        return f"Reply({self.status}, {len(self.body)} bytes)"
 
 
 def combine(headers: Headers) -> dict[bytes, bytes]:

@@ -66,6 +66,7 @@ class Plan(NamedTuple):
 class Claim(NamedTuple):
     """
     What a message's signature says of itself; nothing of it is proven. `listed` are the bytes between the parentheses.
+    `repr` shows its times alone.
     """
 
     label: str
@@ -78,6 +79,9 @@ class Claim(NamedTuple):
     algorithm: str | None
     covered: bytes
     signature: bytes
+
+    def __repr__(self) -> str:
+        return f"Claim({self.created}, {self.expires})"
 
 
 class Plans:

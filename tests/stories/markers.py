@@ -29,6 +29,7 @@ def forms(secret: bytes) -> dict[str, bytes]:
         "hex": secret.hex().encode(),
         "utf-16": secret.lower().decode("latin-1").encode("utf-16-le"),
     }
+    found["repr"] = repr(secret)[2:-1].lower().encode()
     found["percent"] = "".join(f"%{byte:02x}" for byte in secret).encode()
     found["escaped"] = "".join(f"\\x{byte:02x}" for byte in secret).encode()
     for offset, first in ((0, 0), (1, 2), (2, 3)):

@@ -242,12 +242,16 @@ class Watching(Middleman):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.said: list[str] = []
-        self.lost = False
+        self.lost = self.swapping = False
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         self.said.append(f"{request!r}")
         if self.lost:
             raise httpx2.ReadError("the line is dead")
+        if self.swapping and "authorization" in request.headers:
+            # A copy: what was sent before stays as it was.
+            headers = [(n, b"other" if n == b"authorization" else v) for n, v in request.headers.raw]
+            request = httpx2.Request(request.method, request.url, headers=headers, content=request.read())
         return super().handle_request(request)
 
 
@@ -256,6 +260,9 @@ def failures(way: Watching, world: World) -> list[Callable[[], None]]:
 
     def lose() -> None:
         way.lost = True
+
+    def swap() -> None:
+        way.swapping = True
 
     def strip() -> None:
         way.change = lambda reply: with_field(reply, "signature", None)
@@ -270,7 +277,7 @@ def failures(way: Watching, world: World) -> list[Callable[[], None]]:
     def forget() -> None:
         world.directory._keys.clear()
 
-    return [lose, strip, skew, revoke, forget]
+    return [lose, swap, strip, skew, revoke, forget]
 
 
 def seed(credential: Credential) -> bytes:
@@ -303,7 +310,7 @@ def test_what_the_client_never_shows(world: World, tmp_path: Path, caplog: pytes
             except (SealwireError, httpx2.HTTPError) as error:
                 said.append(told(error))
             said.append(repr(http))
-        way.lost, way.change = False, None
+        way.lost, way.swapping, way.change = False, False, None
         newer = enrolled(world, marker())
     shown = (Call("GET", token.encode()), Outgoing("GET", token.encode(), ((b"authorization", token.encode()),), b""))
     said += [repr(one) for one in (*shown, Incoming(200, (), token.encode()), credential, newer, vars(credential))]
@@ -316,7 +323,8 @@ def test_what_the_client_never_shows(world: World, tmp_path: Path, caplog: pytes
         "token": token,
     }
     places = {"logs": caplog.text.encode(), "said": "\n".join([*said, *way.said]).encode()}
-    assert len([one for one in said if "Traceback" in one]) == 4
+    assert len([one for one in said if "Traceback" in one]) == 5
+    assert any("(not shown)" in one for one in said)
     assert leaks(secrets, places) == []
     assert leaks({"private key": secrets["private key"]}, {"file": file.read_bytes()}) != []
     assert any(token in request.headers.get("authorization", "") for request in way.sent)

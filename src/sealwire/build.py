@@ -22,6 +22,7 @@ from sealwire.keys.file import FileKeyring, is_development
 from sealwire.observers.tally import Tally
 from sealwire.pipeline import build_pipeline
 from sealwire.ports import BucketStore, Clock, Directory, Entropy, Keyring, Ledger, NonceStore, Observer
+from sealwire.protocol import servernonce
 from sealwire.protocol.message import normal_authority
 from sealwire.routes import Routes
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces
@@ -144,6 +145,10 @@ def wire(
     )
     tally = Tally(ports.ledger)
 
+    def issue_nonce(keyid: str) -> str:
+        random = ports.entropy(servernonce.RANDOM_BYTES)
+        return servernonce.issue(ports.nonces.secret, int(ports.clock.now() * 1000), random, keyid)
+
     async def closing() -> None:
         try:
             await tally.flush()
@@ -159,6 +164,7 @@ def wire(
         keyring=ports.keyring,
         clock=ports.clock,
         entropy=ports.entropy,
+        issue_nonce=issue_nonce,
         observers=(*observers, tally),
         closing=closing,
     )

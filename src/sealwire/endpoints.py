@@ -20,6 +20,7 @@ from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 from sealwire.protocol.jwk import JOSE_NAMES, KEYID
 from sealwire.protocol.message import Reply
 from sealwire.protocol.problem import PATH as PROBLEMS
+from sealwire.protocol.ratelimit import Limit
 from sealwire.protocol.window import SKEW_SECONDS
 
 BASE = "/.well-known/sealwire"
@@ -28,6 +29,8 @@ JWKS = f"{BASE}/jwks.json"
 RULES = f"{BASE}/rules"
 _KEY = f"{KEYS}/{{keyid}}"
 _PROBLEM = f"{PROBLEMS}{{slug}}"
+#: Anybody may ask for these, and each answer costs a signature.
+_LIMITS = (Limit(600, 60, "address"),)
 _ENROLMENT_BYTES = 64 * 1024
 _JSON = (b"content-type", b"application/json")
 Endpoint = Callable[[Call], Awaitable[Reply]]
@@ -47,11 +50,11 @@ def endpoint_rules() -> tuple[Rule, ...]:
     """The rules of the endpoints themselves; a policy cannot name these paths."""
     get = frozenset(("GET",))
     return (
-        Rule(BASE, get, "published"),
-        Rule(JWKS, get, "published"),
-        Rule(RULES, get, "published"),
-        Rule(_PROBLEM, get, "open"),
-        Rule(KEYS, frozenset(("POST",)), "enrolment", max_body_bytes=_ENROLMENT_BYTES),
+        Rule(BASE, get, "published", limits=_LIMITS),
+        Rule(JWKS, get, "published", limits=_LIMITS),
+        Rule(RULES, get, "published", limits=_LIMITS),
+        Rule(_PROBLEM, get, "open", limits=_LIMITS),
+        Rule(KEYS, frozenset(("POST",)), "enrolment", limits=_LIMITS, max_body_bytes=_ENROLMENT_BYTES),
         Rule(_KEY, frozenset(("DELETE",)), "signed"),
     )
 

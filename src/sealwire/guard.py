@@ -31,11 +31,13 @@ from sealwire.ports import Clock, DurableNonce, Entropy, IdempotencyClaim, Keyri
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 from sealwire.protocol.message import Headers, Reply, Request, read_authority, read_head, read_target
 from sealwire.protocol.problem import answer
+from sealwire.protocol.profile import TAG, TAG_INVITATION
 from sealwire.protocol.reply import in_progress, pack
-from sealwire.protocol.window import accept_signature, late
+from sealwire.protocol.window import accept_signature, clock, late
 from sealwire.routes import Routes
 from sealwire.trace import Trace, place
 
+_SIGNED = frozenset(("signed", "enrolment"))
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 #: Observe mode refuses these all the same: limits are limits.
 LIMITS = frozenset(("rate-limited", "body-too-large"))
@@ -103,6 +105,7 @@ class Guard:
         keyring: Keyring,
         clock: Clock,
         entropy: Entropy,
+        issue_nonce: Callable[[str], str],
         observers: tuple[Observer, ...] = (),
         closing: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -114,6 +117,7 @@ class Guard:
         self._keyring = keyring
         self._clock = clock
         self._entropy = entropy
+        self._issue_nonce = issue_nonce
         self._observers = observers
         self._closing = closing
 
@@ -236,6 +240,8 @@ class Guard:
 
         Raises: replay-detected, clock-skew or idempotency-in-progress if a claim is lost; audit-unavailable.
         """
+        if call.rule.profile == "published":
+            return  # a document for whoever asks: no decision, and no row that anybody could fill the ledger with
         nonce = claimed = None
         if FirstSeen in held and call.request.method not in _SAFE and not call.rule.fast_replay:
             proof = call.get(Proof)
@@ -305,9 +311,8 @@ class Guard:
         trace.decision = "failed" if isinstance(problem, Fault) else "refused"
         trace.recorded = False
         idempotent = call is not None and b"idempotency-key" in call.request.fields
-        told = any(name == b"accept-signature" for name, _ in problem.fields)
-        if call is not None and call.rule.profile == "signed" and problem.status == 401 and not told:
-            problem.fields += (accept_signature(call.request),)
+        if call is not None and problem.status == 401:
+            self._say_what_to_sign(problem, call)
         reply = Reply(*answer(problem, self._deployment.origin, trace.request_id, idempotent=idempotent))
         if call is None or (Body not in call.held and call.request.has_content()):
             # The rest of the body would be read and thrown away otherwise: nobody pours into a call that is over.
@@ -317,7 +322,8 @@ class Guard:
                 reply.status, (*reply.headers, *_UNRULED, (b"x-request-id", trace.request_id.encode())), reply.body
             )
         hardened = _closing(await self._pipeline.replies["open"][0](call, reply), reply)
-        if FirstSeen not in call.held or problem.slug in UNPROVEN:
+        if FirstSeen not in call.held or problem.slug in UNPROVEN or problem.slug == "audit-unavailable":
+            # A ledger that has just failed is not waited for once more: the tally takes it to the next that works.
             return hardened
         try:
             await self._ledger.record(trace.decided(call, self._deployment.policy))
@@ -326,6 +332,20 @@ class Guard:
         except Fault as fault:
             _LOG.error("the refusal of %s could not be recorded or signed: %s", trace.request_id, fault.code)
             return hardened
+
+    def _say_what_to_sign(self, problem: Problem, call: Call) -> None:
+        """Accept-Signature with every 401; for a message that ran out on its way, with a nonce that serves at once."""
+        told = any(name == b"accept-signature" for name, _ in problem.fields)
+        if told or call.rule.profile not in _SIGNED:
+            return
+        nonce, tag = "", TAG_INVITATION if call.rule.profile == "enrolment" else TAG
+        if Proof in call.held:
+            proof = call.get(Proof)
+            tag = TAG_INVITATION if proof.invitation else TAG
+            if problem.slug == "clock-skew":
+                nonce = self._issue_nonce(proof.keyid)
+                problem.members["clock"] = clock(proof.claim, self._clock.now(), call.rule.max_age_seconds)
+        problem.fields += (accept_signature(call.request, nonce, tag),)
 
     def _tell(self, trace: Trace, status: int, started: float) -> None:
         outcome = trace.outcome(status, self._clock.monotonic() - started)

@@ -259,9 +259,15 @@ def test_keys_in_files(tmp_path: Path) -> None:
         FileKeyring(tmp_path / "none.pem", wrapping, os.urandom)
 
 
-async def test_addresses_push_out_no_caller() -> None:
+@pytest.mark.parametrize("shared", [False, True])
+async def test_addresses_push_out_no_caller(tmp_path: Path, *, shared: bool) -> None:
     """L8: past the bound the longest unused bucket of an address goes; a caller's spent limit stays spent."""
-    buckets = MemoryBuckets(SetClock(), max_buckets=3)
+    clock = SetClock()
+    if shared:
+        sqlite_fast.make(tmp_path / "fast.db", clock, os.urandom)
+    buckets: BucketStore = (
+        SqliteFast(tmp_path / "fast.db", clock, max_buckets=3) if shared else MemoryBuckets(clock, max_buckets=3)
+    )
     caller, first = Charge(Limit(1, 60, "key"), "mallory"), Charge(Limit(1, 60, "address"), "a0")
     for charge in (caller, *(Charge(Limit(1, 60, "address"), f"a{i}") for i in range(4))):
         assert (await buckets.charge((charge,)))[0].fits

@@ -1,5 +1,7 @@
 """The guard around one's own app, by its public name."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
@@ -30,6 +32,20 @@ async def test_around_ones_own_app(tmp_path: Path) -> None:
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(wrapped), base_url=state.origin) as http:
             answers.append((await http.get(path)).status_code)
     assert answers == [200, 401, 500]
+
+
+def test_two_processes_do_not_share_a_memory(tmp_path: Path) -> None:
+    """C4: a second process over one database would accept a captured message once more, so it does not start."""
+    state = DemoState(tmp_path, 8443)
+    state.make()
+    begin = "import sys, sealwire; sealwire.Sealwire(None, config=sys.argv[1])"
+    alone = subprocess.run([sys.executable, "-c", begin, state.config], check=False)
+    assert alone.returncode == 0
+    assert sealwire.Sealwire(app, config=state.config)
+    assert sealwire.Sealwire(app, config=state.config), "one process has one address space"
+    second = subprocess.run([sys.executable, "-c", begin, state.config], capture_output=True, check=False)
+    assert second.returncode == 1
+    assert b"another process serves over sealwire.db with nonces of its own" in second.stderr
 
 
 async def test_a_clock_that_is_set_is_counted(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import fcntl
 import functools
 import importlib
 import logging
+import os
 import ssl
 import sys
 from collections.abc import Callable, Iterator
@@ -70,9 +72,41 @@ def prepare(settings: Settings, write: Callable[[str], object]) -> tuple[uvicorn
 
     Raises: Misuse.
     """
-    ports = open_ports(settings)
+    ports = open_alone(settings)
     app, context = guarded(settings, ports, write), server_context(settings)
     return server(app, host=settings.listen.host, port=settings.listen.port, context=context), ports
+
+
+def open_alone(settings: Settings) -> Ports:
+    """
+    The ports of a process that serves with its nonces in its own memory, the only one over its database: two would
+    accept a captured message once each. Raises: Misuse.
+    """
+    _hold_alone(settings)
+    return open_ports(settings)
+
+
+# By database, for as long as this process lives.
+_HELD: dict[Path, int] = {}
+
+
+def _hold_alone(settings: Settings) -> None:
+    database = settings.resolve(settings.store.durable).absolute()
+    if database in _HELD:
+        return
+    lock = -1
+    try:
+        lock = os.open(database.with_name(f"{database.name}-serving"), os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise Misuse(
+            f'store.fast = "{settings.store.fast}": another process serves over {database.name} with nonces of its own; '
+            'several processes share them under serve --workers with "sqlite:"'
+        ) from None
+    except OSError as why:
+        raise Misuse(f'store.durable = "{settings.store.durable}": {why.strerror}') from None
+    _HELD[database] = lock
 
 
 def guarded(settings: Settings, ports: Ports, write: Callable[[str], object]) -> GuardedApp:
@@ -90,7 +124,7 @@ class Sealwire(GuardedApp):
 
     def __init__(self, app: App, *, config: Path | str) -> None:
         settings = load(Path(config))
-        ports = open_ports(settings)
+        ports = open_alone(settings)
         atexit.register(ports.close)
         guard = build_guard(settings, ports, _observers(ports, write_line))
         super().__init__(app, guard, front_end=settings.front_end)

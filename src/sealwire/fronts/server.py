@@ -29,6 +29,8 @@ _PER_BODY_BYTE = 16
 _LINE = len(b"METHOD  HTTP/1.1\r\n")
 # From the connection, or the first byte of a further message, to the end of its head.
 _HEAD_SECONDS = 30
+#: How long calls that are on their way may take to end once a stop is asked for.
+_STOP_SECONDS = 10
 # From the head to the end of the body: no signature is valid for longer.
 _BODY_SECONDS = MAX_LIFETIME_SECONDS + SKEW_SECONDS
 
@@ -168,6 +170,7 @@ def configuration(
         proxy_headers=False,
         ssl_context_factory=context,
         timeout_keep_alive=30,
+        timeout_graceful_shutdown=_STOP_SECONDS,
         workers=workers,
         factory=isinstance(app, str),
     )

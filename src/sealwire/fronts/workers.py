@@ -9,11 +9,14 @@ worker serves.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
 import os
 import shutil
 import ssl
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -33,6 +36,7 @@ from sealwire.stores import sqlite_fast
 _CONFIG, _FAST = "SEALWIRE_WORKER_CONFIG", "SEALWIRE_WORKER_FAST"
 # The metrics library reads it as it is imported: a worker then counts into files there.
 _COUNTS = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX, _LOCK = "sealwire-", "lock"
 _TMPFS = Path("/dev/shm")  # noqa: S108  # the folder made below it is private (mkdtemp, 0700)
 
 
@@ -52,8 +56,7 @@ def run_workers(settings: Settings, count: int) -> None:
         build_guard(settings, ports)
     finally:
         ports.close()
-    folder = Path(tempfile.mkdtemp(prefix="sealwire-", dir=_TMPFS if _TMPFS.is_dir() else None))
-    try:
+    with start_folder(_TMPFS if _TMPFS.is_dir() else Path(tempfile.gettempdir())) as folder:
         fast = folder / "fast.db"
         sqlite_fast.make(fast, SystemClock(), os.urandom)
         counts = folder / "counts"
@@ -71,6 +74,25 @@ def run_workers(settings: Settings, count: int) -> None:
         )
         with exposed(settings, registry), config.bind_socket() as listening:
             Multiprocess(config, sockets=[listening]).run()
+
+
+@contextmanager
+def start_folder(parent: Path) -> Iterator[Path]:
+    """
+    A private folder for as long as this start lasts. What a start left that was killed is taken away first: it is known
+    by its lock, which nobody holds any more.
+    """
+    for left in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError), left.open("rb") as lock:  # another user's, or gone meanwhile
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    try:
+        with (folder / "making").open("wb") as lock:
+            # Locked before it has the name that others look for.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (folder / "making").rename(folder / _LOCK)
+            yield folder
     finally:
         shutil.rmtree(folder)
 

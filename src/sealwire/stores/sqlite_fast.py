@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sealwire.errors import Fault, Misuse
 from sealwire.ports import Charge, Claimed, Clock, Entropy
-from sealwire.protocol.ratelimit import Spent, charge
+from sealwire.protocol.ratelimit import Limit, Spent, charge
 from sealwire.protocol.window import SKEW_SECONDS
 
 LIVE_NONCES = 100_000
@@ -23,12 +23,20 @@ MAX_BUCKETS = 100_000
 _BUSY_SECONDS = 1.0
 _SWEEP = 8
 _SCHEMA = (
-    "CREATE TABLE start (epoch REAL NOT NULL, secret BLOB NOT NULL, forgotten REAL NOT NULL, buckets INTEGER NOT NULL)",
+    "CREATE TABLE start (epoch REAL NOT NULL, secret BLOB NOT NULL, forgotten REAL NOT NULL)",
     "CREATE TABLE nonces (digest BLOB PRIMARY KEY, until REAL NOT NULL, keyid TEXT NOT NULL) WITHOUT ROWID",
     "CREATE INDEX nonces_until ON nonces (until)",
     "CREATE TABLE live (keyid TEXT PRIMARY KEY, nonces INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE buckets (used INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, arrival REAL NOT NULL)",
-    "CREATE INDEX buckets_arrival ON buckets (arrival)",
+    # Addresses are bounded apart: anybody can come from many, and would push out the limits of proven callers.
+    """
+    CREATE TABLE buckets (
+      used INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, arrival REAL NOT NULL
+    )
+    """,
+    "CREATE INDEX buckets_used ON buckets (kind, used)",
+    "CREATE INDEX buckets_arrival ON buckets (kind, arrival)",
+    "CREATE TABLE held (kind TEXT PRIMARY KEY, buckets INTEGER NOT NULL) WITHOUT ROWID",
+    "INSERT INTO held VALUES ('address', 0), ('caller', 0)",
 )
 
 
@@ -42,7 +50,7 @@ def make(path: Path, clock: Clock, entropy: Entropy) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     for statement in _SCHEMA:
         connection.execute(statement)
-    connection.execute("INSERT INTO start VALUES (?, ?, 0, 0)", (clock.now(), entropy(32)))
+    connection.execute("INSERT INTO start VALUES (?, ?, 0)", (clock.now(), entropy(32)))
     connection.close()
 
 
@@ -113,33 +121,41 @@ class SqliteFast:
 
     def _charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
         now = self._clock.monotonic()
-        run = self._connection.execute
-        kept, spent, fresh = [], [], set()
+        select, spent = "SELECT arrival FROM buckets WHERE name = ?", []
+        kept: dict[str, tuple[str, str, float]] = {}
+        fresh = {"address": 0, "caller": 0}
         for limit, bucket in charges:
-            name = f"{bucket} {limit.quota}/{limit.period_seconds}"
-            row = run("SELECT arrival FROM buckets WHERE name = ?", (name,)).fetchone()
-            if row is None:
-                fresh.add(name)
+            name, kind = f"{bucket} {limit.quota}/{limit.period_seconds}", _kind(limit)
+            row = self._connection.execute(select, (name,)).fetchone()
+            fresh[kind] += row is None and name not in kept
             arrival, one = charge(limit, row[0] if row else 0.0, now)
-            kept.append((name, arrival))
+            kept[name] = (name, kind, arrival)
             spent.append(one)
         if all(one.fits for one in spent):
             # Replaced and not updated: `used` then grows with each charge, in the order of use.
-            self._connection.executemany("REPLACE INTO buckets (name, arrival) VALUES (?, ?)", kept)
-            # A bucket whose arrival time is past holds nothing: without it the next call finds the same burst.
-            sweep = "DELETE FROM buckets WHERE name IN (SELECT name FROM buckets WHERE arrival < ? LIMIT ?)"
-            self._bound(len(fresh) - run(sweep, (now, _SWEEP)).rowcount)
+            sql = "REPLACE INTO buckets (name, kind, arrival) VALUES (?, ?, ?)"
+            self._connection.executemany(sql, kept.values())
+            for kind in {kind for _, kind, _ in kept.values()}:
+                self._bound(kind, fresh[kind], now)
         return tuple(spent)
 
-    def _bound(self, more: int) -> None:
+    def _bound(self, kind: str, fresh: int, now: float) -> None:
         """Keeps the count of buckets; past the bound the longest unused ones go."""
         run = self._connection.execute
-        over = run("SELECT buckets FROM start").fetchone()[0] + more - self._max_buckets
+        # A bucket whose arrival time is past holds nothing: without it the next call finds the same burst.
+        sql = "DELETE FROM buckets WHERE used IN (SELECT used FROM buckets WHERE kind = ? AND arrival < ? LIMIT ?)"
+        more = fresh - run(sql, (kind, now, _SWEEP)).rowcount
+        over = run("SELECT buckets FROM held WHERE kind = ?", (kind,)).fetchone()[0] + more - self._max_buckets
         if over > 0:
-            run("DELETE FROM buckets WHERE name IN (SELECT name FROM buckets ORDER BY used LIMIT ?)", (over,))
+            sql = "DELETE FROM buckets WHERE used IN (SELECT used FROM buckets WHERE kind = ? ORDER BY used LIMIT ?)"
+            run(sql, (kind, over))
         if more:
-            run("UPDATE start SET buckets = ?", (self._max_buckets + min(over, 0),))
+            run("UPDATE held SET buckets = ? WHERE kind = ?", (self._max_buckets + min(over, 0), kind))
 
     def close(self) -> None:
         """Closes the connection; the file goes with the parent."""
         self._connection.close()
+
+
+def _kind(limit: Limit) -> str:
+    return "address" if limit.kind == "address" else "caller"

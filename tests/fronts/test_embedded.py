@@ -41,8 +41,8 @@ def test_two_processes_do_not_share_a_memory(tmp_path: Path) -> None:
     begin = "import sys, sealwire; sealwire.Sealwire(None, config=sys.argv[1])"
     alone = subprocess.run([sys.executable, "-c", begin, state.config], check=False)
     assert alone.returncode == 0
-    assert sealwire.Sealwire(app, config=state.config)
-    assert sealwire.Sealwire(app, config=state.config), "one process has one address space"
+    for _ in range(2):
+        sealwire.Sealwire(app, config=state.config)  # one process may have several
     second = subprocess.run([sys.executable, "-c", begin, state.config], capture_output=True, check=False)
     assert second.returncode == 1
     assert b"another process serves over sealwire.db with nonces of its own" in second.stderr

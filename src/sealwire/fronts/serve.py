@@ -101,8 +101,8 @@ def _hold_alone(settings: Settings) -> None:
     except BlockingIOError:
         os.close(lock)
         raise Misuse(
-            f'store.fast = "{settings.store.fast}": another process serves over {database.name} with nonces of its own; several '
-            'share them under serve --workers with "sqlite:"'
+            f'store.fast = "{settings.store.fast}": another process serves over {database.name} with its own nonces; '
+            'several share them under serve --workers with "sqlite:"'
         ) from None
     except OSError as why:
         raise Misuse(f'store.durable = "{settings.store.durable}": {why.strerror}') from None

@@ -150,3 +150,19 @@ async def test_after_a_restart(started: int, restarted: bool) -> None:
             await _stage(stores)(call(_rotated()))
     else:
         await _stage(stores)(call(_rotated()))
+
+
+async def test_only_the_clock_is_told_apart() -> None:
+    """What was refused for another reason has no word of the clock."""
+    with refused("signature-mismatch/does-not-verify", "signature") as caught:
+        await _stage(await _ready())(call(_invited(secret=b"x" * 32)))
+    assert "clock" not in caught.value.members
+
+
+async def test_a_key_of_the_very_start() -> None:
+    """A key that was enrolled at the instant of the start has had no message before it."""
+    stores = await _ready(5)
+    stores.nonces.epoch = (await stores.enrol(NEW, NOW - 5)).enrolled_at
+    request = sign(sign(head(body=BODY), CLIENT, tag="sealwire-possession", label="pos"), NEW, bind="pos", label="by",
+                   nonce=OTHER)  # fmt: skip
+    assert (await _stage(stores)(call(request))).keyid == NEW.keyid

@@ -143,7 +143,7 @@ def test_an_older_schema_is_a_note(state: DemoState) -> None:
 def test_a_client_whose_last_key_ends(state: DemoState) -> None:
     """A key that ends soon is told, unless its client has another that follows it."""
     with Admin(state.config) as admin:
-        invitation = admin.invite("bot").split("_")[3].partition(".")[0]
+        invitation = admin.invite("bot").partition("_inv_")[2].partition(".")[0]
         first, second = (verifier_of(Ed25519PrivateKey.generate().public_key()) for _ in range(2))
         directory, now = admin._ports.directory, time.time()
         asyncio.run(directory.enrol(invitation, first, "cli_1", "k", now))

@@ -21,15 +21,27 @@ from sealwire.guard import Deployment, Guard
 from sealwire.keys.file import FileKeyring, is_development
 from sealwire.observers.tally import Tally
 from sealwire.pipeline import build_pipeline
-from sealwire.ports import BucketStore, Clock, Directory, Entropy, Keyring, Ledger, NonceStore, Observer
+from sealwire.ports import (
+    BucketStore,
+    Clock,
+    Directory,
+    Entropy,
+    Keyring,
+    Ledger,
+    NonceStore,
+    Observer,
+    SessionStore,
+)
 from sealwire.protocol import servernonce
 from sealwire.protocol.message import normal_authority
 from sealwire.routes import Routes
-from sealwire.stores.memory import MemoryBuckets, MemoryNonces
+from sealwire.sessions import DEFAULT_TERMS, SessionEndpoints, SessionTerms, session_rules
+from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
 from sealwire.stores.sqlite import SqliteLedger
 from sealwire.stores.sqlite_directory import SqliteDirectory
 from sealwire.stores.sqlite_fast import SqliteFast
 from sealwire.stores.sqlite_file import SqliteFile
+from sealwire.stores.sqlite_sessions import SqliteSessions
 
 _LOG = logging.getLogger("sealwire.build")
 
@@ -43,6 +55,7 @@ class Ports(NamedTuple):
     directory: Directory
     ledger: Ledger
     nonces: NonceStore
+    sessions: SessionStore
     buckets: BucketStore
     keyring: Keyring
     clock: Clock
@@ -62,20 +75,23 @@ def open_ports(settings: Settings, fast_file: Path | None = None) -> Ports:
     keyring = FileKeyring(settings.resolve(settings.keys.signing), settings.resolve(settings.keys.wrapping), entropy)
     file = SqliteFile(settings.resolve(settings.store.durable))
     nonces: NonceStore
+    sessions: SessionStore
     buckets: BucketStore
     closers = [file.close]
     if fast_file is None:
         nonces, buckets = MemoryNonces(clock, entropy, settings.live_nonces), MemoryBuckets(clock)
+        sessions = MemorySessions(clock)
     else:
         nonces = buckets = fast = SqliteFast(fast_file, clock, settings.live_nonces)
-        closers.append(fast.close)
+        sessions = SqliteSessions(fast_file, clock, entropy)
+        closers += (fast.close, sessions.close)
 
     def close() -> None:
         for closer in closers:
             closer()
 
     directory, ledger = SqliteDirectory(file), SqliteLedger(file, clock)
-    return Ports(directory, ledger, nonces, buckets, keyring, clock, entropy, close)
+    return Ports(directory, ledger, nonces, sessions, buckets, keyring, clock, entropy, close)
 
 
 def build_guard(settings: Settings, ports: Ports, observers: tuple[Observer, ...] = ()) -> Guard:
@@ -92,6 +108,7 @@ def build_guard(settings: Settings, ports: Ports, observers: tuple[Observer, ...
         ),
         ports,
         rotation_overlap_seconds=settings.rotation_overlap,
+        session_terms=SessionTerms(settings.sessions.lifetime, settings.sessions.max_requests),
         line_fingerprints=settings.line_fingerprints,
         observers=observers,
     )
@@ -125,6 +142,7 @@ def wire(
     ports: Ports,
     *,
     rotation_overlap_seconds: int = 86_400,
+    session_terms: SessionTerms = DEFAULT_TERMS,
     line_fingerprints: bool = True,
     observers: tuple[Observer, ...] = (),
 ) -> Guard:
@@ -134,9 +152,15 @@ def wire(
             raise Misuse(f'rules: path = "{rule.template}" is below {BASE}, which the guard serves itself')
     published = Published(deployment.origin, rules, rotation_overlap_seconds)
     endpoints = Endpoints(published, ports.directory, ports.keyring, ports.clock, ports.entropy)
+    table, own = endpoints.table(), endpoint_rules()
+    if published.seals():
+        # Sessions are offered where some rule takes them, and are not there otherwise.
+        table |= SessionEndpoints(session_terms, ports.sessions, ports.clock, ports.entropy).table()
+        own += session_rules()
     pipeline = build_pipeline(
         directory=ports.directory,
         nonces=ports.nonces,
+        sessions=ports.sessions,
         buckets=ports.buckets,
         ledger=ports.ledger,
         keyring=ports.keyring,
@@ -157,9 +181,9 @@ def wire(
 
     return Guard(
         deployment,
-        Routes((*rules, *endpoint_rules())),
+        Routes((*rules, *own)),
         pipeline,
-        endpoints.table(),
+        table,
         ledger=ports.ledger,
         keyring=ports.keyring,
         clock=ports.clock,

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from sealwire.errors import Refusal
+from sealwire.protocol.handshake import Keys
 from sealwire.protocol.jwk import Verifier
 from sealwire.protocol.message import Reply, Request
 from sealwire.protocol.profile import Claim
@@ -55,12 +56,27 @@ def usable(key: KeyRecord | None, now: float) -> KeyRecord:
     return key
 
 
+class Session(NamedTuple):
+    """
+    A session as the store knows it: the signing key that opened it, its end in Unix seconds, how many messages it may
+    carry, and its keys, which `repr` does not show.
+    """
+
+    id: str
+    keyid: str
+    expires_at: int
+    max_requests: int
+    keys: Keys
+
+
 class Rule(NamedTuple):
     """
     One rule of the policy, as the stages see it. `template` is its name everywhere; paths themselves are never logged.
 
     `max_age_seconds` is how old a signature may be, `max_body_bytes` what a body may weigh, `fresh` demands a server
-    nonce, `fast_replay` gives up the durable claim of unsafe methods, `exact` opts out of the lax-upstream check.
+    nonce, `session_mac` lets a session's key sign in place of the client's, `clear_query` are the parameters that a
+    sealed call may show, `fast_replay` gives up the durable claim of unsafe methods, `exact` opts out of the check
+    against lax upstreams.
     """
 
     template: str
@@ -79,7 +95,17 @@ class Rule(NamedTuple):
     stream: bool = False
     exact: bool = False
     slash_ok: str = ""
+    session_mac: bool = False
+    clear_query: frozenset[str] = frozenset()
     because: str = ""
+
+    def takes(self, content_type: bytes) -> bool:
+        """True for a media type of `content_types`, bare or with `charset=utf-8` alone (RFC 9110 section 8.3.1)."""
+        text = content_type.decode("latin-1").lower()
+        kind, semicolon, parameter = text.partition(";")
+        if semicolon and parameter.strip().replace('"', "") != "charset=utf-8":
+            return text in self.content_types
+        return kind.strip() in self.content_types
 
 
 class AddressSpent(NamedTuple):
@@ -103,10 +129,11 @@ class Proof(NamedTuple):
     last_valid: float
     remember_seconds: int
     invitation: str = ""
+    session: Session | None = None  # its key signed, in place of the client's
 
     @property
     def keyid(self) -> str:
-        """Who signed: the thumbprint, or the invitation's id."""
+        """Who signed: the thumbprint, the session's id, or the invitation's."""
         return self.claim.keyid
 
 
@@ -150,6 +177,14 @@ class Allowed(NamedTuple):
     """The client has the rule's scopes, and the address is one of its own."""
 
 
+class Plain(NamedTuple):
+    """A sealed call opened under its session: the content, and its media type as the sender sealed it."""
+
+    session: Session
+    content: bytes
+    content_type: bytes
+
+
 class Valid(NamedTuple):
     """The content is acceptable: strict JSON where JSON was announced."""
 
@@ -178,6 +213,7 @@ Evidence = (
     | Caller
     | CallerSpent
     | Allowed
+    | Plain
     | Valid
     | Idempotent
 )
@@ -213,6 +249,14 @@ class Call:
     def get(self, kind: type[E]) -> E:
         """The evidence of this kind. Raises: KeyError if the stage that earns it has not run: a wiring mistake."""
         return self.held[kind]  # type: ignore[return-value]  # the guard holds evidence under its own type
+
+    def content(self) -> bytes:
+        """What the caller says, in clear: opened if it was sealed."""
+        return self.get(Plain).content if Plain in self.held else self.get(Body).content
+
+    def content_type(self) -> bytes | None:
+        """The media type of `content`, None where nothing was said of it."""
+        return self.get(Plain).content_type if Plain in self.held else self.request.fields.get(b"content-type")
 
 
 class Outcome(NamedTuple):

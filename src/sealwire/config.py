@@ -23,7 +23,8 @@ from sealwire.protocol.ratelimit import parse_limit
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _DEFAULT_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_LATER = frozenset(("keyed", "sealed", "critical"))
+_PROFILES = ("open", "signed", "sealed")
+_LATER = frozenset(("keyed", "critical"))
 _UNLISTABLE = re.compile(
     r"forwarded|x-forwarded-.*|x-real-ip|x-original-.*|x-rewrite-.*|.*-method-override|client-cert.*|sealwire-.*|host"
     r"|connection|content-length|transfer-encoding|signature|signature-input"
@@ -95,12 +96,19 @@ class MetricsTable(_Table):
     )
 
 
+class Sessions(_Table):
+    """Sessions of sealed routes."""
+
+    lifetime: Seconds = Field(900, ge=60, le=3600, description="How long a session lasts, in seconds.")
+    max_requests: int = Field(65_536, ge=1, le=1_048_576, description="How many messages a session may carry.")
+
+
 class RuleTable(_Table):
     """One `[[rules]]` table. The nearest rule for a path decides, whatever the order in the file."""
 
     path: str = Field(description="Template: literals, `{parameter}` segments, `**` as the last segment.")
     methods: list[str] = Field(list(_DEFAULT_METHODS), description="Methods. HEAD and OPTIONS need to be listed.")
-    profile: str = Field("signed", description="`open` or `signed`.")
+    profile: str = Field("signed", description="`open`, `signed` or `sealed`.")
     mode: Literal["enforce", "observe"] = Field("enforce", description="`observe` logs who would be refused.")
     scopes: list[str] = Field([], description="Scopes that the client must have.")
     limits: list[str] = Field([], description="As `60/min per address`; kinds are address, key, client, user.")
@@ -108,6 +116,8 @@ class RuleTable(_Table):
     headers: list[str] = Field([], description="Further request fields that the app sees.")
     max_age: Seconds = Field(60, ge=5, le=300, description="How old a signature may be, in seconds.")
     max_body: int = Field(1_048_576, ge=0, le=67_108_864, description="Largest body, in bytes.")
+    session_mac: bool = Field(default=False, description="Whether a session's key may sign in place of the client's.")
+    clear_query: list[str] = Field([], description="Query parameters that a sealed call may show.")
     fresh: bool = Field(default=False, description="Take only nonces that the server gave.")
     replay: Literal["durable", "fast"] = Field("durable", description="`fast` gives up the durable claim of nonces.")
     idempotency: Literal["optional", "required"] = Field(
@@ -137,6 +147,9 @@ class Settings(_Table):
     tls: Tls | None = Field(None, description="Certificate; without it plain HTTP, on loopback only.")
     keys: Keys = Field(description="The server's keys.")
     store: Store = Field(description="The stores.")
+    sessions: Sessions = Field(
+        default_factory=lambda: Sessions.model_validate({}), description="How long sessions live."
+    )
     metrics: MetricsTable = Field(
         default_factory=lambda: MetricsTable.model_validate({}), description="Where metrics are read."
     )
@@ -203,6 +216,7 @@ def _nearest(given: str, choices: list[str]) -> str:
 def _known(parents: list[int | str]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {
         "listen": Listen, "tls": Tls, "keys": Keys, "store": Store, "metrics": MetricsTable, "rules": RuleTable,
+        "sessions": Sessions,
     }  # fmt: skip
     table = tables[str(parents[0])] if parents else Settings
     return list(table.model_fields)
@@ -270,6 +284,7 @@ def _judge_rule(key: str, rule: RuleTable, environment: str) -> None:
         raise Misuse(f'{key}.because: an open rule that takes {min(writes)} needs a reason, as in "sign-up form"')
     if rule.stream and (others := set(rule.methods) - {"GET", "HEAD"}):
         raise Misuse(f"{key}.stream: only GET and HEAD can be streamed, not {min(others)}")
+    _judge_sealing(key, rule)
     if rule.slash_ok and f"{{{rule.slash_ok}}}" not in rule.path.split("/"):
         raise Misuse(f'{key}.slash_ok = "{rule.slash_ok}": the path has no parameter {{{rule.slash_ok}}}')
     for header in rule.headers:
@@ -306,10 +321,20 @@ def _judge_open(key: str, rule: RuleTable) -> None:
 
 
 def _judge_profile(key: str, profile: str) -> None:
-    if profile not in ("open", "signed"):
+    if profile not in _PROFILES:
         if profile in _LATER:
-            raise Misuse(f'{key}.profile = "{profile}": not in this version; profiles are open, signed')
-        raise Misuse(f'{key}.profile = "{profile}": {_nearest(profile, ["open", "signed"])}')
+            raise Misuse(f'{key}.profile = "{profile}": not in this version; profiles are {", ".join(_PROFILES)}')
+        raise Misuse(f'{key}.profile = "{profile}": {_nearest(profile, list(_PROFILES))}')
+
+
+def _judge_sealing(key: str, rule: RuleTable) -> None:
+    if rule.profile == "sealed":
+        if rule.stream:
+            raise Misuse(f'{key}.stream: a reply of profile = "sealed" is sealed whole, so it cannot be streamed')
+        return
+    for name, given in (("session_mac", rule.session_mac), ("clear_query", rule.clear_query)):
+        if given:
+            raise Misuse(f'{key}.{name}: only on a rule of profile = "sealed", not "{rule.profile}"')
 
 
 def _judge_methods(key: str, methods: list[str]) -> None:
@@ -332,6 +357,8 @@ def _rule(table: RuleTable) -> Rule:
         headers=frozenset(header.lower().encode("ascii") for header in table.headers),
         max_age_seconds=table.max_age,
         max_body_bytes=table.max_body,
+        session_mac=table.session_mac,
+        clear_query=frozenset(table.clear_query),
         fresh=table.fresh,
         fast_replay=table.replay == "fast",
         idempotency_required=table.idempotency == "required",

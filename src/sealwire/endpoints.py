@@ -16,6 +16,7 @@ from sealwire.call import Body, Call, Caller, Possession, Proof, Rule
 from sealwire.errors import TABLE, Fault, Refusal
 from sealwire.ports import Clock, Directory, Entropy, Keyring
 from sealwire.protocol import strictjson
+from sealwire.protocol.handshake import KEMS
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 from sealwire.protocol.jwk import JOSE_NAMES, KEYID
 from sealwire.protocol.message import Reply
@@ -25,6 +26,7 @@ from sealwire.protocol.window import SKEW_SECONDS
 
 BASE = "/.well-known/sealwire"
 KEYS = f"{BASE}/keys"
+SESSIONS = f"{BASE}/sessions"
 JWKS = f"{BASE}/jwks.json"
 RULES = f"{BASE}/rules"
 _KEY = f"{KEYS}/{{keyid}}"
@@ -44,6 +46,10 @@ class Published(NamedTuple):
     origin: str
     rules: tuple[Rule, ...]
     rotation_overlap_seconds: int
+
+    def seals(self) -> bool:
+        """True if some rule takes sealed calls."""
+        return any(rule.profile == "sealed" for rule in self.rules)
 
 
 def endpoint_rules() -> tuple[Rule, ...]:
@@ -83,14 +89,15 @@ class Endpoints:
         }
 
     async def _discovery(self, _: Call) -> Reply:
-        origin = self._published.origin
+        origin, seals = self._published.origin, self._published.seals()
+        endpoints = {"keys": KEYS, "rules": RULES, "jwks": JWKS} | ({"sessions": SESSIONS} if seals else {})
         return _json(
             {
                 "origin": origin,
                 "version": 1,
-                "endpoints": {"keys": KEYS, "rules": RULES, "jwks": JWKS},
+                "endpoints": endpoints,
                 "algorithms": list(JOSE_NAMES),
-                "kems": [],
+                "kems": list(KEMS) if seals else [],
                 "window": {"max_age": 60, "skew": SKEW_SECONDS},
                 "jwks_uri": f"{origin}{JWKS}",
                 "documentation": f"{origin}{PROBLEMS}signature-missing",
@@ -175,10 +182,10 @@ def _shown(rule: Rule) -> dict[str, object]:
         "path": rule.template,
         "methods": sorted(rule.methods),
         "profile": rule.profile,
-        "session_mac": False,
+        "session_mac": rule.session_mac,
         "content_types": sorted(rule.content_types),
-        "clear_query": [],
+        "clear_query": sorted(rule.clear_query),
         "max_age": rule.max_age_seconds,
-        "kems": [],
+        "kems": list(KEMS) if rule.profile == "sealed" else [],
         "idempotency_key": rule.idempotency_required,
     }

@@ -21,6 +21,7 @@ from sealwire.call import (
     Evidence,
     FirstSeen,
     Idempotent,
+    Plain,
     Proof,
     Receive,
     Rule,
@@ -37,7 +38,7 @@ from sealwire.protocol.window import accept_signature, clock, late
 from sealwire.routes import Routes
 from sealwire.trace import Trace, place
 
-_SIGNED = frozenset(("signed", "enrolment"))
+_SIGNED = frozenset(("signed", "sealed", "enrolment"))
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 #: Observe mode refuses these all the same: limits are limits.
 LIMITS = frozenset(("rate-limited", "body-too-large"))
@@ -68,6 +69,7 @@ class Entry(NamedTuple):
     caller: Caller | None
     body: bytes
     request_id: str
+    sealed_type: bytes | None = None  # the media type that was sealed with the body; None for a call in clear
 
     def __repr__(self) -> str:
         return f"Entry({self.request_id}, {self.rule.template})"
@@ -219,7 +221,9 @@ class Guard:
             raise Fault("internal", "evidence")
         else:
             trace.decision = "entered"
-            idempotent = call.get(Idempotent) if Idempotent in held else None
+            # Only the app's answers are kept for repeats; an endpoint of our own is asked again.
+            own = call.rule.template in self._endpoints
+            idempotent = call.get(Idempotent) if Idempotent in held and not own else None
         if idempotent is not None and idempotent.stored is not None:
             trace.decision = "repeated"
             await self._record(call, held, trace, None)
@@ -271,9 +275,10 @@ class Guard:
             if endpoint is not None:
                 reply = await endpoint(call)
             else:
-                reply = await enter(
-                    Entry(call.request, call.rule, caller, call.get(Body).content, call.request_id), begin
+                entry = Entry(
+                    call.request, call.rule, caller, call.content(), call.request_id, sealed_type=_sealed_type(call)
                 )
+                reply = await enter(entry, begin)
         except Refusal:
             # Only an endpoint of our own refuses here, and it did nothing: the key is free for the call that is mended.
             if idempotent is not None and idempotent.key:
@@ -300,7 +305,7 @@ class Guard:
     async def _go_out(self, call: Call, reply: Reply) -> Reply:
         """10. return: the reply stages of the profile; a caller who proved nothing gets the open profile's."""
         profile = call.rule.profile
-        unproven = profile in ("signed", "enrolment") and FirstSeen not in call.held
+        unproven = profile in ("signed", "sealed", "enrolment") and FirstSeen not in call.held
         for stage in self._pipeline.replies["open" if unproven else profile]:
             reply = await stage(call, reply)
         return reply
@@ -311,9 +316,10 @@ class Guard:
         trace.decision = "failed" if isinstance(problem, Fault) else "refused"
         trace.recorded = False
         idempotent = call is not None and b"idempotency-key" in call.request.fields
+        sealed = call is not None and Plain in call.held
         if call is not None and problem.status == 401:
             self._say_what_to_sign(problem, call)
-        reply = Reply(*answer(problem, self._deployment.origin, trace.request_id, idempotent=idempotent))
+        reply = Reply(*answer(problem, self._deployment.origin, trace.request_id, idempotent=idempotent, sealed=sealed))
         if call is None or (Body not in call.held and call.request.has_content()):
             # The rest of the body would be read and thrown away otherwise: nobody pours into a call that is over.
             reply = Reply(reply.status, (*reply.headers, (b"connection", b"close")), reply.body)
@@ -354,6 +360,10 @@ class Guard:
                 observer.heard(outcome)
             except Exception as failure:  # noqa: BLE001  # whatever it was, the caller gets a problem document
                 _LOG.error("an observer failed on %s: %s", trace.request_id, place(failure))
+
+
+def _sealed_type(call: Call) -> bytes | None:
+    return call.get(Plain).content_type if Plain in call.held else None
 
 
 class _Kept:

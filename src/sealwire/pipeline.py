@@ -23,12 +23,13 @@ from sealwire.call import (
     Evidence,
     FirstSeen,
     Idempotent,
+    Plain,
     Possession,
     Proof,
     Valid,
 )
 from sealwire.errors import Misuse
-from sealwire.ports import BucketStore, Directory, Entropy, Keyring, Ledger, NonceStore
+from sealwire.ports import BucketStore, Directory, Entropy, Keyring, Ledger, NonceStore, SessionStore
 from sealwire.protocol.message import Reply
 from sealwire.stages.admit import Admit
 from sealwire.stages.authenticate import Authenticate
@@ -39,40 +40,44 @@ from sealwire.stages.idempotency import Idempotency
 from sealwire.stages.nonce import ClaimNonce
 from sealwire.stages.permit import Permit
 from sealwire.stages.possess import Possess
+from sealwire.stages.seal import Seal
 from sealwire.stages.sign import Sign
 from sealwire.stages.throttle import ThrottleAddress, ThrottleCaller
+from sealwire.stages.unseal import Unseal
 from sealwire.stages.validate import Validate
 from sealwire.stages.verify import Verify
 
 Stage = Callable[[Call], Awaitable[Evidence]]
 ReplyStage = Callable[[Call, Reply], Awaitable[Reply]]
 
-PROFILES = ("open", "signed", "published", "enrolment")
+PROFILES = ("open", "signed", "sealed", "published", "enrolment")
 
 #: What a rule of a policy may name; `published` and `enrolment` are the guard's own well-known endpoints.
-RULE_PROFILES = ("open", "signed")
+RULE_PROFILES = ("open", "signed", "sealed")
 
 # fmt: off
 ROWS: tuple[tuple[str, str], ...] = (
-    #                      open signed published enrolment
-    ("throttle address",   "x    x      x         x"),
-    ("admit",              "x    x      x         x"),
-    ("verify",             "-    x      -         -"),
-    ("permit",             "-    -      -         x"),
-    ("body",               "-    x      -         x"),
-    ("possess",            "-    -      -         x"),
-    ("nonce",              "-    x      -         x"),
-    ("authenticate",       "-    x      -         -"),
-    ("throttle caller",    "-    x      -         -"),
-    ("authorize",          "-    x      -         -"),
-    ("body",               "x    -      x         -"),
-    ("validate",           "x    x      x         x"),
-    ("idempotency",        "-    x      -         -"),
+    #                      open signed sealed published enrolment
+    ("throttle address",   "x    x      x      x         x"),
+    ("admit",              "x    x      x      x         x"),
+    ("verify",             "-    x      x      -         -"),
+    ("permit",             "-    -      -      -         x"),
+    ("body",               "-    x      x      -         x"),
+    ("possess",            "-    -      -      -         x"),
+    ("nonce",              "-    x      x      -         x"),
+    ("authenticate",       "-    x      x      -         -"),
+    ("throttle caller",    "-    x      x      -         -"),
+    ("authorize",          "-    x      x      -         -"),
+    ("body",               "x    -      -      x         -"),
+    ("unseal",             "-    -      x      -         -"),
+    ("validate",           "x    x      x      x         x"),
+    ("idempotency",        "-    x      x      -         -"),
     # the decision is recorded, then the app runs
 )
 REPLY_ROWS: tuple[tuple[str, str], ...] = (
-    ("harden",             "x    x      x         x"),
-    ("sign",               "-    x      x         x"),
+    ("harden",             "x    x      x      x         x"),
+    ("seal",               "-    -      x      -         -"),
+    ("sign",               "-    x      x      x         x"),
 )
 # fmt: on
 
@@ -80,6 +85,9 @@ DEMANDS: Mapping[str, frozenset[type]] = {
     "open": frozenset((AddressSpent, Admitted, Body, Valid)),
     "signed": frozenset(
         (AddressSpent, Admitted, Proof, Body, FirstSeen, Caller, CallerSpent, Allowed, Valid, Idempotent)
+    ),
+    "sealed": frozenset(
+        (AddressSpent, Admitted, Proof, Body, FirstSeen, Caller, CallerSpent, Allowed, Plain, Valid, Idempotent)
     ),
     "published": frozenset((AddressSpent, Admitted, Body, Valid)),
     "enrolment": frozenset((AddressSpent, Admitted, Proof, Body, Possession, FirstSeen, Valid)),
@@ -98,15 +106,19 @@ _BEFORE = (
     ("nonce", "authenticate"),
     ("authenticate", "throttle caller"),
     ("throttle caller", "authorize"),
+    ("authorize", "unseal"),
+    ("unseal", "validate"),
     ("body", "validate"),
     ("validate", "idempotency"),
     ("authorize", "idempotency"),
+    ("harden", "seal"),
+    ("seal", "sign"),
     ("harden", "sign"),
 )
 
 #: In observe mode a refusal by one of these is logged, and the app is entered without a caller.
 OBSERVED = frozenset(
-    ("verify", "body", "nonce", "authenticate", "throttle caller", "authorize", "validate", "idempotency")
+    ("verify", "body", "nonce", "authenticate", "throttle caller", "authorize", "unseal", "validate", "idempotency")
 )
 
 
@@ -121,6 +133,7 @@ def build_pipeline(
     *,
     directory: Directory,
     nonces: NonceStore,
+    sessions: SessionStore,
     buckets: BucketStore,
     ledger: Ledger,
     keyring: Keyring,
@@ -131,7 +144,7 @@ def build_pipeline(
     made: dict[str, Stage] = {
         "throttle address": ThrottleAddress(buckets),
         "admit": Admit(),
-        "verify": Verify(directory, nonces, buckets, entropy, line_fingerprints=line_fingerprints),
+        "verify": Verify(directory, nonces, sessions, buckets, entropy, line_fingerprints=line_fingerprints),
         "permit": Permit(directory, nonces, keyring, entropy),
         "body": ReadBody(),
         "possess": Possess(),
@@ -139,10 +152,11 @@ def build_pipeline(
         "authenticate": Authenticate(directory),
         "throttle caller": ThrottleCaller(buckets),
         "authorize": Authorize(),
+        "unseal": Unseal(sessions),
         "validate": Validate(),
         "idempotency": Idempotency(ledger, keyring),
     }
-    replies: dict[str, ReplyStage] = {"harden": Harden(), "sign": Sign(keyring)}
+    replies: dict[str, ReplyStage] = {"harden": Harden(), "seal": Seal(entropy), "sign": Sign(keyring)}
     columns = {profile: column(ROWS, profile) for profile in PROFILES}
     reply_columns = {profile: column(REPLY_ROWS, profile) for profile in PROFILES}
     for profile in PROFILES:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
-from sealwire.call import KeyRecord, Outcome
+from sealwire.call import KeyRecord, Outcome, Session
 from sealwire.errors import Refusal
 from sealwire.protocol.jwk import Verifier
 from sealwire.protocol.ratelimit import Limit, Spent
@@ -93,6 +93,38 @@ class BucketStore(Protocol):
 
     async def charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
         """What each limit says, in order; if one does not fit, none was charged."""
+
+
+Counted = Literal["counted", "spent"]
+
+
+class SessionStore(Protocol):
+    """
+    Sessions of this start, in memory or in storage that no restart and no backup keeps; their secrets are never in the
+    durable store. A count is one atomic step for all who share the store. Bounded: at most SESSIONS_OF_A_KEY for each
+    signing key, past which its oldest ends, and a bound for all, past which no new one is kept. Nobody retries; a
+    failure is a Fault store-unavailable.
+    """
+
+    async def keep(self, session: Session, secret: bytes, context: bytes) -> None:
+        """Keeps a new session. Raises: Fault store-unavailable past the bound of all."""
+
+    async def session(self, session_id: str) -> Session | None:
+        """The session, also for LATE_SECONDS after it ran out; None if it is unknown, ended or long over."""
+
+    async def count(self, session_id: str) -> Counted:
+        """One more proven message: `counted`, or `spent` if it had its last one before."""
+
+    async def end(self, session_id: str) -> None:
+        """Ends it now."""
+
+
+#: What the id of a session begins with; no thumbprint does.
+SESSION_PREFIX = "ses_"
+#: Live sessions of one signing key.
+SESSIONS_OF_A_KEY = 16
+#: How long the owner of a session that ran out still hears that it did.
+LATE_SECONDS = 300
 
 
 class Decision(NamedTuple):

@@ -21,7 +21,7 @@ from sealwire.observers.tally import Tally
 from sealwire.protocol.digest import content_digest
 from sealwire.protocol.jwk import Signer, load_verifier
 from sealwire.protocol.signature import signer_of
-from sealwire.stores.memory import MemoryBuckets, MemoryNonces
+from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 
 ORIGIN = "https://api.example"
@@ -63,6 +63,7 @@ class World:
         self.nonces = MemoryNonces(self.clock, os.urandom)
         # Keys of these stories were enrolled after the start, so the rule of restarts does not concern them.
         self.nonces.epoch = START - 86_400
+        self.sessions = MemorySessions(self.clock)
         self.signer = signer_of(Ed25519PrivateKey.generate())
         self.add_key(self.signer, "alice")
         self.entered: list[Scope] = []
@@ -74,6 +75,7 @@ class World:
             self.directory,
             self.ledger,
             self.nonces,
+            self.sessions,
             MemoryBuckets(self.clock),
             self.keyring,
             self.clock,

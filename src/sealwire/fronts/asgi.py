@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from sealwire.call import Caller, ClientGone, Rule
+from sealwire.call import Caller, ClientGone
 from sealwire.errors import Fault
 from sealwire.fronts.lifespan import pass_lifespan
 from sealwire.guard import Arrival, Begin, Entry, Guard
-from sealwire.protocol.message import Headers, Reply, Request
+from sealwire.protocol.message import Headers, Reply
 from sealwire.stages.body import BODY_TAKEN
 from sealwire.trace import place
 
@@ -30,6 +30,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Where our runner puts the request target as it was received.
 TARGET_EXTENSION = "sealwire.target"
+_OF_THE_BODY = frozenset((b"content-type", b"content-digest"))
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 _ALWAYS_SEEN = frozenset(
     b"content-type content-digest idempotency-key accept accept-language user-agent traceparent".split()
@@ -177,22 +178,29 @@ def _inner_scope(scope: Scope, entry: Entry) -> Scope:
     extensions = {name: value for name, value in scope.get("extensions", {}).items() if name == "tls"}
     return {
         **scope,
-        "headers": seen_headers(entry.request, entry.rule, len(entry.body)),
+        "headers": seen_headers(entry),
         "extensions": extensions,
         "sealwire": Seen(entry.caller, entry.request_id),
     }
 
 
-def seen_headers(request: Request, rule: Rule, length: int) -> list[tuple[bytes, bytes]]:
-    """The allow-listed fields, with Host and Content-Length as they were proven: our words, not the caller's."""
+def seen_headers(entry: Entry) -> list[tuple[bytes, bytes]]:
+    """
+    The allow-listed fields, with Host and Content-Length as they were proven: our words, not the caller's. Of a sealed
+    call the media type is what was sealed, and there is no digest: it was that of the sealed bytes.
+    """
+    request, rule, sealed = entry.request, entry.rule, entry.sealed_type
     connection = request.fields.get(b"connection")
     hop = {name.strip().lower() for name in connection.split(b",")} if connection else ()
     headers = [(b"host", request.authority.encode("ascii"))]
     for name, value in request.headers:
-        if (name in _ALWAYS_SEEN or name in rule.headers) and name not in hop:
+        seen = (name in _ALWAYS_SEEN or name in rule.headers) and name not in hop
+        if seen and (sealed is None or name not in _OF_THE_BODY):
             headers.append((name, value))
-    if length or b"content-length" in request.fields:
-        headers.append((b"content-length", b"%d" % length))
+    if sealed:
+        headers.append((b"content-type", sealed))
+    if entry.body or b"content-length" in request.fields:
+        headers.append((b"content-length", b"%d" % len(entry.body)))
     return headers
 
 

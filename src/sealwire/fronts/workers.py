@@ -31,7 +31,7 @@ from sealwire.errors import Misuse
 from sealwire.fronts.asgi import GuardedApp
 from sealwire.fronts.serve import exposed, find_named, guarded, log_to_stderr, server_context, write_line
 from sealwire.fronts.server import configuration
-from sealwire.stores import sqlite_fast
+from sealwire.stores import sqlite_fast, sqlite_sessions
 
 _CONFIG, _FAST = "SEALWIRE_WORKER_CONFIG", "SEALWIRE_WORKER_FAST"
 # The metrics library reads it as it is imported: a worker then counts into files there.
@@ -59,6 +59,7 @@ def run_workers(settings: Settings, count: int) -> None:
     with start_folder(_TMPFS if _TMPFS.is_dir() else Path(tempfile.gettempdir())) as folder:
         fast = folder / "fast.db"
         sqlite_fast.make(fast, SystemClock(), os.urandom)
+        sqlite_sessions.make(fast, os.urandom)
         counts = folder / "counts"
         counts.mkdir(mode=0o700)
         os.environ[_CONFIG], os.environ[_FAST] = str(settings.path.absolute()), str(fast)

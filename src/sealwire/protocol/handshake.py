@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import (
     AEAD,
     KDF,
@@ -81,7 +82,10 @@ class Terms(NamedTuple):
 
 
 class Keys:
-    """The keys of one session, one for each direction and purpose; `repr` shows none of them."""
+    """
+    The keys of one session, one for each direction and purpose: AES-256-GCM ones ready for use, and HMAC secrets.
+    `repr` shows none of them.
+    """
 
     __slots__ = ("c2s", "c2s_mac", "commitment", "s2c", "s2c_mac")
 
@@ -91,8 +95,8 @@ class Keys:
         def key(label: bytes) -> bytes:
             return HKDF(hashes.SHA256(), 32, salt, b"sealwire " + label).derive(secret)
 
-        self.c2s = key(b"c2s key")
-        self.s2c = key(b"s2c key")
+        self.c2s = AESGCM(key(b"c2s key"))
+        self.s2c = AESGCM(key(b"s2c key"))
         self.c2s_mac = key(b"c2s mac")
         self.s2c_mac = key(b"s2c mac")
         self.commitment = key(b"commitment")

@@ -30,8 +30,11 @@ def stages(failed: str) -> dict[str, str]:
     return {name: "ok" if i < at else "failed" if i == at else "skipped" for i, name in enumerate(JUDGEMENTS)}
 
 
-def answer(problem: Problem, origin: str, request_id: str, *, idempotent: bool = False) -> Answer:
-    """The problem document of `problem`; `idempotent` says that the request carried an idempotency key."""
+def answer(problem: Problem, origin: str, request_id: str, *, idempotent: bool = False, sealed: bool = False) -> Answer:
+    """
+    The problem document of `problem`; `idempotent` says that the request carried an idempotency key, `sealed` that the
+    document goes out sealed, so that nothing of it may stand in the fields.
+    """
     row = TABLE[problem.slug]
     document: dict[str, object] = {
         "type": f"{origin}{PATH}{problem.slug}",
@@ -47,7 +50,8 @@ def answer(problem: Problem, origin: str, request_id: str, *, idempotent: bool =
     document |= problem.members
     headers = [(b"content-type", MEDIA_TYPE), *problem.fields]
     if row.status == 401:
-        headers.append((b"www-authenticate", f'Signature realm="{origin}", error="{problem.slug}"'.encode("ascii")))
+        error = "" if sealed else f', error="{problem.slug}"'
+        headers.append((b"www-authenticate", f'Signature realm="{origin}"{error}'.encode("ascii")))
     if row.status == 503 and not any(name == b"retry-after" for name, _ in headers):
         headers.append((b"retry-after", b"2"))
     return Answer(row.status, tuple(headers), json.dumps(document, ensure_ascii=True).encode("ascii"))

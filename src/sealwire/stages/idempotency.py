@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from sealwire.call import Body, Call, Caller, Idempotent
+from sealwire.call import Call, Caller, Idempotent
 from sealwire.errors import Refusal
 from sealwire.ports import IdempotencyEntry, Keyring, Ledger
 from sealwire.protocol.message import Reply
@@ -41,8 +41,8 @@ class Idempotency:
         caller, request = call.get(Caller), call.request
         scope = f"{caller.client} {caller.user or ''}"
         key = self._keyring.digest(b"idempotency key\0" + scope.encode() + b"\0" + sent)
-        content_type = request.fields.get(b"content-type", b"")
-        parts = (request.method.encode("ascii"), request.path, request.query, content_type, call.get(Body).content)
+        content_type = call.content_type() or b""
+        parts = (request.method.encode("ascii"), request.path, request.query, content_type, call.content())
         fingerprint = self._keyring.digest(b"".join(len(part).to_bytes(8, "big") + part for part in parts))
         entry = await self._ledger.recall(scope, key)
         stored = None if entry is None else self._stored(entry, scope, fingerprint, call.now)

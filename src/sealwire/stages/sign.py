@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sealwire.call import Call, Possession, Proof
+from sealwire.call import Call, Plain, Possession, Proof
 from sealwire.ports import Keyring
 from sealwire.protocol.message import Reply
 from sealwire.protocol.reply import attach, reply_base
+from sealwire.protocol.signature import sign_hmac
 
 
 class Sign:
@@ -23,7 +24,12 @@ class Sign:
             claims.append(call.get(Possession).claim)
         if Proof in call.held:
             claims.append(call.get(Proof).claim)
+        session = call.get(Plain).session if Plain in call.held and call.get(Proof).session else None
+        keyid = self._keyring.verifier.keyid if session is None else session.id
         # A streamed head comes without its content; what has any here, as a refusal does, is whole and has its digest.
         stream = call.rule.stream and not reply.body
-        base = reply_base(reply, call.request, claims, int(call.now), self._keyring.verifier.keyid, stream=stream)
+        base = reply_base(reply, call.request, claims, int(call.now), keyid, stream=stream)
+        if session is not None:
+            # Under the session's key both ways: fast, and no receipt.
+            return attach(reply, base, sign_hmac(session.keys.s2c_mac, base.base))
         return attach(reply, base, await self._keyring.sign(base.base))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sealwire.call import Body, Call, Valid
+from sealwire.call import Call, Valid
 from sealwire.errors import Refusal
 from sealwire.protocol import strictjson
 
@@ -11,8 +11,7 @@ class Validate:
     """The strict JSON gate. Refuses: request-invalid, media-type for a body without a type."""
 
     async def __call__(self, call: Call) -> Valid:
-        content = call.get(Body).content
-        content_type = call.request.fields.get(b"content-type")
+        content, content_type = call.content(), call.content_type()
         if not content and (content_type is None or not call.request.has_content()):
             return Valid()
         if content_type is None:
@@ -21,7 +20,7 @@ class Validate:
             try:
                 strictjson.read(content)
             except strictjson.NotStrict as why:
-                failed = "policy" if call.rule.profile == "signed" else ""
+                failed = "policy" if call.rule.profile in ("signed", "sealed") else ""
                 errors = [{"pointer": "", "detail": str(why)}]
                 raise Refusal("request-invalid", "json", failed=failed, members={"errors": errors}) from None
         return Valid()

@@ -7,13 +7,13 @@ What a stranger learns about keys is the same answer for unknown, expired and re
 
 from __future__ import annotations
 
-from sealwire.call import Call, Proof, usable
+from sealwire.call import Call, Proof, Session, usable
 from sealwire.errors import Problem, Refusal
-from sealwire.ports import BucketStore, Charge, Directory, Entropy, NonceStore
+from sealwire.ports import SESSION_PREFIX, BucketStore, Charge, Directory, Entropy, NonceStore, SessionStore
 from sealwire.protocol import profile, servernonce
 from sealwire.protocol.jwk import KEYID
 from sealwire.protocol.ratelimit import Limit, network
-from sealwire.protocol.signature import check
+from sealwire.protocol.signature import check, check_hmac
 from sealwire.protocol.window import SKEW_SECONDS, Window, accept_signature, clock, judge
 
 _FINGERPRINTS = Limit(30, 60, "address")
@@ -26,6 +26,7 @@ class Verify:
         self,
         directory: Directory,
         nonces: NonceStore,
+        sessions: SessionStore,
         buckets: BucketStore,
         entropy: Entropy,
         *,
@@ -33,6 +34,7 @@ class Verify:
     ) -> None:
         self._directory = directory
         self._nonces = nonces
+        self._sessions = sessions
         self._buckets = buckets
         self._entropy = entropy
         self._plans = profile.Plans()
@@ -43,21 +45,39 @@ class Verify:
         try:
             claim = profile.claim(call.request, profile.TAG, self._plans)
             base = profile.build_base(claim, call.request)
-            found = await self._directory.key(claim.keyid) if KEYID.fullmatch(claim.keyid) else None
+            session = await self._session(call, claim.keyid)
+            keyid = claim.keyid if session is None else session.keyid
+            found = await self._directory.key(keyid) if KEYID.fullmatch(keyid) else None
             key = usable(found, call.now)
-            if claim.algorithm is not None and claim.algorithm != key.verifier.algorithm:
+            algorithm = key.verifier.algorithm if session is None else "hmac-sha256"
+            if claim.algorithm is not None and claim.algorithm != algorithm:
                 raise Refusal("algorithm-not-allowed", "other-than-key", failed="algorithm")
             issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid)
             window = Window.of(claim, issued, call.rule.max_age_seconds)
             old = key.enrolled_at < self._nonces.epoch and claim.created < self._nonces.epoch + SKEW_SECONDS
-            restarted = issued is None and (old or servernonce.reads_as_one(claim.nonce))
+            # A session is of this start, and so is all that was signed under it.
+            restarted = issued is None and ((old and session is None) or servernonce.reads_as_one(claim.nonce))
             judge(window, call.now, restarted=restarted, demand_server_nonce=call.rule.fresh)
-            check(key.verifier, base, claim.signature)
+            if session is None:
+                check(key.verifier, base, claim.signature)
+            else:
+                check_hmac(session.keys.c2s_mac, base, claim.signature)
         except Problem as problem:
             await self._help(problem, call, claim)
             raise
         self._plans.keep(claim)
-        return Proof(claim, key, window.last_valid, window.remember_seconds)
+        return Proof(claim, key, window.last_valid, window.remember_seconds, session=session)
+
+    async def _session(self, call: Call, keyid: str) -> Session | None:
+        """The session whose key signed, None where a client's key did."""
+        if not keyid.startswith(SESSION_PREFIX):
+            return None
+        session = await self._sessions.session(keyid)
+        if session is None:
+            raise Refusal("key-unknown", "session", failed="key")
+        if not call.rule.session_mac:
+            raise Refusal("algorithm-not-allowed", "session-mac", failed="algorithm")
+        return session
 
     async def _help(self, problem: Problem, call: Call, claim: profile.Claim | None) -> None:
         """What lets the caller mend it: what to sign, a nonce that serves at once, the line that differs."""

@@ -1,7 +1,7 @@
 """
-Nonces and buckets in this process: the fast store of a single-worker deployment, and of tests.
+Nonces, buckets and sessions in this process: the fast store of a single-worker deployment, and of tests.
 
-Keeps: both bounded, until they run out or the process ends.
+Keeps: all bounded, until they run out or the process ends.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 
-from sealwire.ports import Charge, Claimed, Clock, Entropy
+from sealwire.call import Session
+from sealwire.errors import Fault
+from sealwire.ports import LATE_SECONDS, SESSIONS_OF_A_KEY, Charge, Claimed, Clock, Counted, Entropy
 from sealwire.protocol.ratelimit import Spent, charge
 from sealwire.protocol.window import SKEW_SECONDS
 
 LIVE_NONCES = 100_000
 MAX_BUCKETS = 100_000
+MAX_SESSIONS = 100_000
 _SHARDS = 256
 _SLICE_SECONDS = 16
 _SWEEP = 4
@@ -110,3 +113,58 @@ class MemoryBuckets:
                 while len(arrivals) > self._max_buckets:
                     del arrivals[next(iter(arrivals))]
         return tuple(spent)
+
+
+class MemorySessions:
+    """SessionStore in a dict, those that end first at its head."""
+
+    def __init__(self, clock: Clock, max_sessions: int = MAX_SESSIONS) -> None:
+        self._clock = clock
+        self._max_sessions = max_sessions
+        self._sessions: dict[str, tuple[Session, list[int]]] = {}
+        self._of_key: dict[str, list[str]] = {}
+
+    async def keep(self, session: Session, secret: bytes, context: bytes) -> None:  # noqa: ARG002  # keys are enough here
+        """As the port says; atomic because nothing here waits."""
+        self._sweep()
+        own = self._of_key.setdefault(session.keyid, [])
+        if len(own) == SESSIONS_OF_A_KEY:
+            self._drop(own[0])
+            own = self._of_key.setdefault(session.keyid, [])
+        if len(self._sessions) >= self._max_sessions:
+            raise Fault("store-unavailable", "sessions")
+        self._sessions[session.id] = (session, [0])
+        own.append(session.id)
+
+    async def session(self, session_id: str) -> Session | None:
+        """As the port says."""
+        held = self._sessions.get(session_id)
+        return held[0] if held is not None and self._clock.now() < held[0].expires_at + LATE_SECONDS else None
+
+    async def count(self, session_id: str) -> Counted:
+        """As the port says; atomic because nothing here waits."""
+        held = self._sessions.get(session_id)
+        if held is None or held[1][0] >= held[0].max_requests:
+            return "spent"
+        held[1][0] += 1
+        return "counted"
+
+    async def end(self, session_id: str) -> None:
+        """As the port says."""
+        if session_id in self._sessions:
+            self._drop(session_id)
+
+    def _sweep(self) -> None:
+        now = self._clock.now()
+        for _ in range(_SWEEP):
+            first = next(iter(self._sessions.values()), None)
+            if first is None or now < first[0].expires_at + LATE_SECONDS:
+                return
+            self._drop(first[0].id)
+
+    def _drop(self, session_id: str) -> None:
+        session, _ = self._sessions.pop(session_id)
+        own = self._of_key[session.keyid]
+        own.remove(session_id)
+        if not own:
+            del self._of_key[session.keyid]

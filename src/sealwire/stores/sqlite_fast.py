@@ -46,7 +46,7 @@ def make(path: Path, clock: Clock, entropy: Entropy) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as why:
         raise Misuse(f'store.fast: "{path}" cannot be made: {why.strerror}') from None
-    connection = _connect(path)
+    connection = connect(path)
     connection.execute("PRAGMA journal_mode = WAL")
     for statement in _SCHEMA:
         connection.execute(statement)
@@ -54,7 +54,8 @@ def make(path: Path, clock: Clock, entropy: Entropy) -> None:
     connection.close()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to the fast store of a start, durable for nobody."""
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")
     return connection
@@ -67,7 +68,7 @@ class SqliteFast:
         self, path: Path, clock: Clock, live_nonces: int = LIVE_NONCES, max_buckets: int = MAX_BUCKETS
     ) -> None:
         try:
-            self._connection = _connect(path)
+            self._connection = connect(path)
             self.epoch, self.secret = self._connection.execute("SELECT epoch, secret FROM start").fetchone()
         except (sqlite3.Error, TypeError):
             raise Misuse(f'store.fast: "{path}" is not the fast store of this start') from None

@@ -1,0 +1,27 @@
+"""Seal: what goes back to a caller whose call was opened can be read by that caller only."""
+
+from __future__ import annotations
+
+from sealwire.call import Call, Plain
+from sealwire.ports import Entropy
+from sealwire.protocol import envelope
+from sealwire.protocol.message import Reply
+
+
+class Seal:
+    """
+    Seals the content under the session of the call. A call that was not opened is answered in clear: it was refused.
+    """
+
+    def __init__(self, entropy: Entropy) -> None:
+        self._entropy = entropy
+
+    async def __call__(self, call: Call, reply: Reply) -> Reply:
+        if Plain not in call.held or not reply.body:
+            return reply
+        session = call.get(Plain).session
+        headers = [(name, value) for name, value in reply.headers if name != b"content-type"]
+        content_type = dict(reply.headers).get(b"content-type", b"application/octet-stream").decode("latin-1")
+        protected = envelope.protect(session.id, content_type)
+        sealed = envelope.seal(session.keys.s2c, protected, self._entropy(envelope.IV_BYTES), reply.body)
+        return Reply(reply.status, (*headers, (b"content-type", envelope.MEDIA_TYPE)), sealed)

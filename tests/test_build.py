@@ -7,7 +7,7 @@ import pytest
 from sealwire.build import open_ports
 from sealwire.config import load
 from sealwire.demo.state import DemoState
-from sealwire.stores import memory, sqlite_fast
+from sealwire.stores import memory, sqlite_fast, sqlite_sessions
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -20,6 +20,7 @@ async def test_live_nonces_is_the_bound_of_one_key(tmp_path: Path, *, shared: bo
     settings = load(state.config)
     alone = open_ports(settings)
     sqlite_fast.make(tmp_path / "fast.db", alone.clock, alone.entropy)
+    sqlite_sessions.make(tmp_path / "fast.db", alone.entropy)
     ports = open_ports(settings, tmp_path / "fast.db") if shared else alone
     last_valid = ports.clock.now() + 60
     claims = [await ports.nonces.claim("k", f"n{i}", last_valid, 20) for i in range(3)]

@@ -25,6 +25,7 @@ def built() -> Pipeline:
     return build_pipeline(
         directory=stores.directory,
         nonces=stores.nonces,
+        sessions=stores.sessions,
         buckets=stores.buckets,
         ledger=stores.ledger,
         keyring=stores.keyring,

@@ -20,7 +20,7 @@ from sealwire.ports import Invitation
 from sealwire.protocol.jwk import Signer, Verifier, load_verifier
 from sealwire.protocol.message import Request, combine, read_target
 from sealwire.protocol.signature import signer_of
-from sealwire.stores.memory import MemoryBuckets, MemoryNonces
+from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 
 NOW = 1_790_000_000
@@ -97,6 +97,7 @@ class Stores:
         self.clock = FixedClock(NOW - age)
         self.nonces = MemoryNonces(self.clock, entropy, live_nonces)
         self.clock.at = NOW
+        self.sessions = MemorySessions(self.clock)
         self.buckets = MemoryBuckets(self.clock)
         self.directory = MemoryDirectory()
         self.ledger = MemoryLedger(self.clock)

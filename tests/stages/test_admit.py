@@ -3,7 +3,7 @@
 import pytest
 
 from sealwire.call import Admitted
-from sealwire.stages.admit import Admit, acceptable
+from sealwire.stages.admit import Admit
 from tests.stages.made import BODY, RULE, call, head, refused
 
 
@@ -56,4 +56,5 @@ async def test_chunked_without_a_type() -> None:
 )
 def test_listed_types(content_type: bytes, taken: bool) -> None:
     """A listed type counts bare or with charset=utf-8 alone; other parameters only where they are listed."""
-    assert acceptable(content_type, frozenset(("application/json", "a/b; version=1"))) is taken
+    rule = RULE._replace(content_types=frozenset(("application/json", "a/b; version=1")))
+    assert rule.takes(content_type) is taken

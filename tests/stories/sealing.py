@@ -77,9 +77,7 @@ def sealed(session: Opened, plaintext: bytes = b'{"amount": "0.01"}', target: by
 
 def by_mac(wire: Wire, session: Opened, created: int) -> Wire:
     """The message under the session's own key."""
-    return wire.sign(
-        _NOBODY, created, keyid=session.id, secret=lambda base: sign_hmac(session.keys.c2s_mac, base)
-    )
+    return wire.sign(_NOBODY, created, keyid=session.id, secret=lambda base: sign_hmac(session.keys.c2s_mac, base))
 
 
 _NOBODY = Signer("hmac-sha256", "", {}, lambda base: base)

@@ -24,6 +24,7 @@ from sealwire.client.origin import Origin
 from sealwire.client.problems import explain, is_final, offered_nonce, read_problem, refusal
 from sealwire.client.proving import SANE_SECONDS, Asked, UnknownKey, Unproven, is_signed, lower, prove
 from sealwire.client.signing import NONCE_BYTES, Signatures, compose, nonce_of
+from sealwire.protocol.jwk import Verifier
 from sealwire.protocol.message import combine
 
 Conversation = Generator[Outgoing, Incoming, Proven]
@@ -35,7 +36,8 @@ class Talk:
     The state of one call: what was sent, what may still be repeated.
 
     `clock` gives Unix seconds, `entropy` random bytes. `idempotent` False leaves an unsafe method without an
-    Idempotency-Key, where the endpoint itself answers a repeat alike.
+    Idempotency-Key, where the endpoint itself answers a repeat alike. `mac` is the session whose key signs, and its
+    key for replies: such a reply is proven by it, or by the server's own key.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class Talk:
         entropy: Callable[[int], bytes],
         *,
         idempotent: bool = True,
+        mac: tuple[str, bytes] | None = None,
     ) -> None:
         self._call = call
         self._origin = origin
         self._signatures = signatures
+        self._mac = mac
         self._clock = clock
         self._entropy = entropy
         fresh = nonce_of(entropy(NONCE_BYTES)) if idempotent else ""
@@ -60,6 +64,8 @@ class Talk:
         self._may_repeat = True
         self._server_nonce = ""
         self._sends = 0
+        #: That of the request sent last, which its answer is bound to.
+        self.nonce = ""
 
     def run(self) -> Conversation:
         """
@@ -88,7 +94,13 @@ class Talk:
     def _sign(self, now: float) -> Signed:
         own, second = (nonce_of(self._entropy(NONCE_BYTES)) for _ in range(2))
         created = int(now + self._origin.offset_seconds)
-        return self._signatures.put_on(self._head, created, self._server_nonce or own, second)
+        self.nonce = self._server_nonce or own
+        return self._signatures.put_on(self._head, created, self.nonce, second)
+
+    def _find(self, keyid: str, at: int) -> Verifier | bytes | None:
+        if self._mac is not None and keyid == self._mac[0]:
+            return self._mac[1]
+        return self._origin.keys.find(keyid, at)
 
     def _after_cut(self, cut: Cut) -> None:
         """Returns if the call may be sent again."""
@@ -143,7 +155,7 @@ class Talk:
     def _prove_or_ask_for_keys(self, reply: Incoming, asked: Asked) -> Conversation:
         held = self._origin.keys
         try:
-            return prove(reply, asked, held.find)
+            return prove(reply, asked, self._find)
         except UnknownKey:
             pass
         if held is self._origin.keys:  # no other call has fetched it since
@@ -151,7 +163,7 @@ class Talk:
                 self._origin.authority, held, self._entropy, asked.earliest, asked.latest
             )
             self._origin.adopt(fetched)
-        return prove(reply, asked, self._origin.keys.find)
+        return prove(reply, asked, self._find)
 
     def _judge_stream(self, reply: Incoming) -> None:
         if reply.stream is not None and not self._call.stream:
@@ -178,6 +190,7 @@ def converse(
     entropy: Callable[[int], bytes],
     *,
     idempotent: bool = True,
+    mac: tuple[str, bytes] | None = None,
 ) -> Conversation:
     """The conversation of one call; `Talk` explains the arguments, `Talk.run` what it yields, returns and raises."""
-    return Talk(call, origin, signatures, clock, entropy, idempotent=idempotent).run()
+    return Talk(call, origin, signatures, clock, entropy, idempotent=idempotent, mac=mac).run()

@@ -19,7 +19,7 @@ from sealwire.protocol.fields import FieldError, split_dictionary
 from sealwire.protocol.jwk import Verifier
 from sealwire.protocol.message import Headers, Request, combine
 from sealwire.protocol.reply import is_uncovered, request_lines
-from sealwire.protocol.signature import Signed, canonical, check, parse
+from sealwire.protocol.signature import Signed, canonical, check, check_hmac, parse
 
 #: How far a reply's created may lie from the own corrected clock, where that clock was good enough to be served by.
 SANE_SECONDS = 300
@@ -55,11 +55,11 @@ def is_signed(headers: Headers) -> bool:
     return profile.TAG_RESPONSE.encode("ascii") in fields.get(b"signature-input", b"")
 
 
-def prove(reply: Incoming, asked: Asked, find_key: Callable[[str, int], Verifier | None]) -> Proven:
+def prove(reply: Incoming, asked: Asked, find_key: Callable[[str, int], Verifier | bytes | None]) -> Proven:
     """
     The reply, if the server's key vouches for every part of it that is handed out.
 
-    `find_key` gives the trusted key of a thumbprint at a time.
+    `find_key` gives the trusted key of a thumbprint at a time, or the secret that a session's replies are under.
 
     Raises: Unproven; UnknownKey if only the key is not known.
     """
@@ -71,10 +71,14 @@ def prove(reply: Incoming, asked: Asked, find_key: Callable[[str, int], Verifier
     key = find_key(keyid, created)
     if key is None:
         raise UnknownKey("it is signed by a key that is not trusted")
-    if signed.params.get("alg", key.algorithm) != key.algorithm:
+    algorithm = "hmac-sha256" if isinstance(key, bytes) else key.algorithm
+    if signed.params.get("alg", algorithm) != algorithm:
         raise Unproven("its alg is not that of the server's key")
     try:
-        check(key, base, signed.signature)
+        if isinstance(key, bytes):
+            check_hmac(key, base, signed.signature)
+        else:
+            check(key, base, signed.signature)
         _judge_content(reply, headers, asked.request)
     except Refusal as refusal:
         reason = "its signature does not hold" if refusal.slug == "signature-mismatch" else "its body was changed"

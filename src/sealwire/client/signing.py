@@ -21,7 +21,7 @@ from sealwire.protocol.digest import content_digest
 from sealwire.protocol.fields import Params
 from sealwire.protocol.jwk import Signer, b64url
 from sealwire.protocol.message import Request, read_head, read_target
-from sealwire.protocol.signature import Component, base, params_text
+from sealwire.protocol.signature import Component, base, params_text, sign_hmac
 
 #: Seconds from created to expires of what this client signs.
 LIFETIME_SECONDS = 60
@@ -108,6 +108,11 @@ _PLAIN = re.compile(r"[ !#-\[\]-~]+")
 def by_key(signer: Signer) -> Signatures:
     """An ordinary call, signed by an enrolled key."""
     return Signatures(signer.keyid, signer.sign)
+
+
+def by_session(session_id: str, mac: bytes) -> Signatures:
+    """A call that the session's key signs, in place of the client's."""
+    return Signatures(session_id, functools.partial(sign_hmac, mac))
 
 
 def compose(call: Call, authority: str, idempotency_key: str = "") -> Request:

@@ -18,12 +18,15 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import httpx2
 
-from sealwire.client.conversation import Conversation, converse
+from sealwire.client.conversation import Conversation
 from sealwire.client.credential import Credential
-from sealwire.client.errors import CredentialError, ForeignOrigin
+from sealwire.client.errors import CredentialError, ForeignOrigin, SealwireError
 from sealwire.client.exchange import Call, Proven
 from sealwire.client.origin import KeySet, Origin, origin_of
-from sealwire.client.sending import drive, drive_async, send, send_async
+from sealwire.client.rules import RuleBook
+from sealwire.client.sealing import DEFAULT_KEMS, Ends, carry_out, leave
+from sealwire.client.sending import default_extensions, drive, drive_async, send, send_async
+from sealwire.client.session import Sessions
 from sealwire.client.signing import by_key
 
 Verify = ssl.SSLContext | str | Path | None
@@ -52,6 +55,8 @@ class _Process(NamedTuple, Generic[Inner]):
     pid: int
     inner: Inner
     origin: Origin
+    rules: RuleBook
+    sessions: Sessions
 
 
 class _Signing(Generic[Inner]):
@@ -71,7 +76,9 @@ class _Signing(Generic[Inner]):
         inner: Inner | None = None,
         clock: Callable[[], float] = time.time,
         entropy: Callable[[int], bytes] = os.urandom,
+        kems: tuple[str, ...] = DEFAULT_KEMS,
     ) -> None:
+        self._kems = kems
         self._path = None if isinstance(credential, Credential) else Path(credential)
         self.credential = credential if isinstance(credential, Credential) else Credential.load(Path(credential))
         self._context = None if inner is not None else tls_context(verify, self.credential.ca)
@@ -81,7 +88,7 @@ class _Signing(Generic[Inner]):
         self._signatures = by_key(self.credential.signer)
         known = self.credential.to_origin()
         origin = Origin(known.name, known.keys, changed=self._keep)
-        self._process = _Process(os.getpid(), self._fresh_inner(), origin)
+        self._process = _Process(os.getpid(), self._fresh_inner(), origin, RuleBook(), Sessions())
         self._left_behind: list[Inner] = []
 
     def _fresh_inner(self) -> Inner:
@@ -98,7 +105,8 @@ class _Signing(Generic[Inner]):
         process = self._process
         if process.pid != os.getpid():
             self._left_behind.append(process.inner)
-            process = self._process = _Process(os.getpid(), self._fresh_inner(), process.origin.copy())
+            origin = process.origin.copy()
+            process = self._process = _Process(os.getpid(), self._fresh_inner(), origin, RuleBook(), Sessions())
         return process
 
     def _keep(self, keys: KeySet) -> None:
@@ -111,10 +119,13 @@ class _Signing(Generic[Inner]):
             if on_disk.signer.keyid == self.credential.signer.keyid and on_disk.server_keys.version <= keys.version:
                 on_disk.with_server_keys(keys).save(self._path, overwrite=True)
 
-    def _open(self, request: httpx2.Request, origin: Origin, body: bytes) -> Conversation:
+    def _open(self, request: httpx2.Request, here: _Process[Inner], body: bytes) -> Conversation:
         stream = (request.extensions.get("sealwire") or {}).get("stream") is True
         call = Call(request.method, request.url.raw_path, tuple(request.headers.raw), body, stream)
-        return converse(call, origin, self._signatures, self._clock, self._entropy)
+        return carry_out(call, self._ends(here))
+
+    def _ends(self, here: _Process[Inner]) -> Ends:
+        return Ends(here.origin, self._signatures, here.rules, here.sessions, self._kems, self._clock, self._entropy)
 
     def _judge_origin(self, request: httpx2.Request, origin: Origin) -> None:
         found = origin_of(request.url)
@@ -142,12 +153,15 @@ class Transport(_Signing[httpx2.BaseTransport], httpx2.BaseTransport):
         """See the class."""
         here = self._here()
         self._judge_origin(request, here.origin)
-        talk = self._open(request, here.origin, request.read())
+        talk = self._open(request, here, request.read())
         return _respond(drive(talk, lambda out: send(here.inner, here.origin.name, out, _extensions(request))))
 
     def close(self) -> None:
-        """Closes this process's connections."""
-        self._here().inner.close()
+        """Ends this process's session, where the server can be reached, and closes its connections."""
+        here = self._here()
+        with contextlib.suppress(SealwireError, httpx2.TransportError):
+            drive(leave(self._ends(here)), lambda out: send(here.inner, here.origin.name, out, default_extensions()))
+        here.inner.close()
 
 
 class AsyncTransport(_Signing[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport):
@@ -159,14 +173,20 @@ class AsyncTransport(_Signing[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransp
         """See `Transport`."""
         here = self._here()
         self._judge_origin(request, here.origin)
-        talk = self._open(request, here.origin, await request.aread())
+        talk = self._open(request, here, await request.aread())
         return _respond(
             await drive_async(talk, lambda out: send_async(here.inner, here.origin.name, out, _extensions(request)))
         )
 
     async def aclose(self) -> None:
-        """Closes this process's connections."""
-        await self._here().inner.aclose()
+        """See `Transport`."""
+        here = self._here()
+        with contextlib.suppress(SealwireError, httpx2.TransportError):
+            await drive_async(
+                leave(self._ends(here)),
+                lambda out: send_async(here.inner, here.origin.name, out, default_extensions()),
+            )
+        await here.inner.aclose()
 
 
 def tls_context(verify: Verify, ca: Path | None) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import httpx2
@@ -11,6 +12,7 @@ from sealwire.client import Credential, Transport
 from sealwire.client.credential import read_key
 from sealwire.client.keypair import new_key
 from sealwire.client.origin import read_key_set
+from sealwire.client.sending import default_extensions, drive, send
 from sealwire.protocol.jwk import load_verifier
 from tests.client.server_double import Clock, Server, Way
 
@@ -46,4 +48,15 @@ def credential(server: Server) -> Credential:
 
 @pytest.fixture
 def http(credential: Credential, way: Way, clock: Clock) -> httpx2.Client:
-    return httpx2.Client(transport=Transport(credential, inner=way, clock=clock), base_url=credential.origin)
+    transport = primed(Transport(credential, inner=way, clock=clock))
+    return httpx2.Client(transport=transport, base_url=credential.origin)
+
+
+def primed(transport: Transport) -> Transport:
+    """The transport after it has asked for the rules, as each does before its first call."""
+    here = transport._here()
+    drive(
+        here.rules.ask(here.origin, transport._clock, os.urandom),
+        lambda out: send(here.inner, here.origin.name, out, default_extensions()),
+    )
+    return transport

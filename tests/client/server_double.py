@@ -30,6 +30,8 @@ ORIGIN = "https://api.example.com"
 NOW = 1_790_000_000.0
 KEYS = "/.well-known/sealwire/keys"
 JWKS = "/.well-known/sealwire/jwks.json"
+RULES = "/.well-known/sealwire/rules"
+EVERY_METHOD = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class Clock:
@@ -74,7 +76,8 @@ class Server:
 
     def handle(self, received: httpx2.Request) -> httpx2.Response:
         """One request in, one response out, as bytes on a wire."""
-        self.seen.append(received)
+        if received.url.path != RULES:
+            self.seen.append(received)
         body = received.read()
         try:
             reply = self._answer(received, body)
@@ -99,6 +102,8 @@ class Server:
         path = target.decoded
         if path == JWKS:
             return self.sign(self._jwks(), request, [])
+        if path == RULES:
+            return self.sign(self._rules(), request, [])
         if path == KEYS and request.method == "POST":
             return self._enrol(request, body)
         claim, client = self._verify(request, body)
@@ -205,6 +210,11 @@ class Server:
     def _jwks(self) -> Reply:
         return Reply(200, ((b"content-type", b"application/jwk-set+json"),), json.dumps(self.key_set()).encode())
 
+    def _rules(self) -> Reply:
+        rule = {"path": "/**", "methods": EVERY_METHOD, "profile": "signed", "session_mac": False}
+        rules = {"rules": [rule | {"content_types": [], "clear_query": [], "max_age": 60, "kems": []}]}
+        return Reply(200, ((b"content-type", b"application/json"),), json.dumps(rules).encode())
+
     def key_set(self) -> dict[str, object]:
         times = {"nbf": 0, "exp": self.keys_expire}
         keys = [
@@ -215,7 +225,7 @@ class Server:
 
     def sign(self, reply: Reply, request: Request, claims: Sequence[profile.Claim]) -> Reply:
         hardened = reply._replace(headers=(*reply.headers, (b"cache-control", b"no-store, no-transform")))
-        stream = self.stream and request.decoded != JWKS
+        stream = self.stream and request.decoded not in (JWKS, RULES)
         base = reply_base(hardened, request, claims, int(self.clock()), self.signer.keyid, stream=stream)
         return attach(hardened, base, self.signer.sign(base.base))
 
@@ -244,6 +254,8 @@ class Way(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
     """
 
     server: Server
+    #: Whether the one question for the rules, before the first call, is told of and meets what sits on the way too.
+    with_rules: bool = False
     script: list[str | httpx2.Response | Exception] = field(default_factory=list)
     on_request: OnRequest | None = None
     on_reply: OnReply | None = None
@@ -265,6 +277,8 @@ class Way(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
         self.closed += 1
 
     def _carry(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == RULES and not self.with_rules:
+            return self.server.handle(request)
         self.sent.append(request)
         what = self.script.pop(0) if self.script else "pass"
         if isinstance(what, httpx2.Response):

@@ -108,7 +108,7 @@ def test_a_changed_key_set_is_not_believed(http: httpx2.Client, way: Way, server
     with pytest.raises(ReplyUnproven) as caught:
         http.post("/v1/orders", content=b"x")
     assert caught.value.idempotency_key == way.sent[0].headers["idempotency-key"]
-    assert len(way.sent) == 2
+    assert len(way.sent) == 1  # for the keys, since the rules were not believed
 
 
 def test_a_key_set_that_does_not_come_changes_nothing(http: httpx2.Client, way: Way, server: Server) -> None:
@@ -138,7 +138,7 @@ def test_a_key_past_its_time_does_not_count(credential: Credential, server: Serv
     http = httpx2.Client(transport=Transport(credential, inner=way, clock=Clock(NOW + 60)))
     with pytest.raises(ReplyUnproven, match="not trusted"):
         http.get(f"{credential.origin}/v1/x")
-    assert len(way.sent) == 2
+    assert len(way.sent) == 1  # for the keys, since the rules were not believed
 
 
 def test_a_newer_set_is_written_back(credential: Credential, server: Server, way: Way, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sealwire.fronts.asgi import GuardedApp
 from sealwire.guard import Deployment
 from sealwire.ports import BucketStore, Ledger, NonceStore
 from sealwire.stores import sqlite_fast
-from sealwire.stores.memory import MemoryBuckets, MemoryNonces
+from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
 from sealwire.stores.sqlite import SqliteLedger
 from sealwire.stores.sqlite_fast import SqliteFast
 from sealwire.stores.sqlite_file import SqliteFile
@@ -29,7 +29,8 @@ def start(world: World, nonces: NonceStore, ledger: Ledger, rules: tuple[Rule, .
     """The world's server starts with these stores; key directory, key files and clock are those it had."""
     buckets: BucketStore = MemoryBuckets(world.clock)
     ports = Ports(
-        world.directory, ledger, nonces, buckets, world.keyring, world.clock, os.urandom, lambda: None
+        world.directory, ledger, nonces, MemorySessions(world.clock), buckets, world.keyring, world.clock, os.urandom,
+        lambda: None,
     )  # fmt: skip
     guard = wire(rules, Deployment(ORIGIN, frozenset(("api.example",)), "policy-1"), ports)
     world.app = GuardedApp(world._app, guard)

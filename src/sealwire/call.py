@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from sealwire.errors import Refusal
+from sealwire.protocol.envelope import Envelope
 from sealwire.protocol.handshake import Keys
 from sealwire.protocol.jwk import Verifier
 from sealwire.protocol.message import Reply, Request
@@ -177,12 +178,21 @@ class Allowed(NamedTuple):
     """The client has the rule's scopes, and the address is one of its own."""
 
 
-class Plain(NamedTuple):
-    """A sealed call opened under its session: the content, and its media type as the sender sealed it."""
+class InSession(NamedTuple):
+    """The session that the call names is its caller's and not over; this message is counted. `sealed` is its body."""
 
     session: Session
+    sealed: Envelope | None
+
+
+class Plain(NamedTuple):
+    """A sealed call opened: the content, and its media type as the sender sealed it; both empty without a body."""
+
     content: bytes
     content_type: bytes
+
+    def __repr__(self) -> str:
+        return f"Plain({len(self.content)} bytes)"
 
 
 class Valid(NamedTuple):
@@ -213,6 +223,7 @@ Evidence = (
     | Caller
     | CallerSpent
     | Allowed
+    | InSession
     | Plain
     | Valid
     | Idempotent

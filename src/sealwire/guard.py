@@ -21,6 +21,7 @@ from sealwire.call import (
     Evidence,
     FirstSeen,
     Idempotent,
+    InSession,
     Plain,
     Proof,
     Receive,
@@ -316,7 +317,7 @@ class Guard:
         trace.decision = "failed" if isinstance(problem, Fault) else "refused"
         trace.recorded = False
         idempotent = call is not None and b"idempotency-key" in call.request.fields
-        sealed = call is not None and Plain in call.held
+        sealed = call is not None and InSession in call.held
         if call is not None and problem.status == 401:
             self._say_what_to_sign(problem, call)
         reply = Reply(*answer(problem, self._deployment.origin, trace.request_id, idempotent=idempotent, sealed=sealed))

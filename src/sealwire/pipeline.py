@@ -23,6 +23,7 @@ from sealwire.call import (
     Evidence,
     FirstSeen,
     Idempotent,
+    InSession,
     Plain,
     Possession,
     Proof,
@@ -41,6 +42,7 @@ from sealwire.stages.nonce import ClaimNonce
 from sealwire.stages.permit import Permit
 from sealwire.stages.possess import Possess
 from sealwire.stages.seal import Seal
+from sealwire.stages.session import JoinSession
 from sealwire.stages.sign import Sign
 from sealwire.stages.throttle import ThrottleAddress, ThrottleCaller
 from sealwire.stages.unseal import Unseal
@@ -69,6 +71,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("throttle caller",    "-    x      x      -         -"),
     ("authorize",          "-    x      x      -         -"),
     ("body",               "x    -      -      x         -"),
+    ("session",            "-    -      x      -         -"),
     ("unseal",             "-    -      x      -         -"),
     ("validate",           "x    x      x      x         x"),
     ("idempotency",        "-    x      x      -         -"),
@@ -87,7 +90,20 @@ DEMANDS: Mapping[str, frozenset[type]] = {
         (AddressSpent, Admitted, Proof, Body, FirstSeen, Caller, CallerSpent, Allowed, Valid, Idempotent)
     ),
     "sealed": frozenset(
-        (AddressSpent, Admitted, Proof, Body, FirstSeen, Caller, CallerSpent, Allowed, Plain, Valid, Idempotent)
+        (
+            AddressSpent,
+            Admitted,
+            Proof,
+            Body,
+            FirstSeen,
+            Caller,
+            CallerSpent,
+            Allowed,
+            InSession,
+            Plain,
+            Valid,
+            Idempotent,
+        )
     ),
     "published": frozenset((AddressSpent, Admitted, Body, Valid)),
     "enrolment": frozenset((AddressSpent, Admitted, Proof, Body, Possession, FirstSeen, Valid)),
@@ -106,7 +122,8 @@ _BEFORE = (
     ("nonce", "authenticate"),
     ("authenticate", "throttle caller"),
     ("throttle caller", "authorize"),
-    ("authorize", "unseal"),
+    ("authorize", "session"),
+    ("session", "unseal"),
     ("unseal", "validate"),
     ("body", "validate"),
     ("validate", "idempotency"),
@@ -118,7 +135,18 @@ _BEFORE = (
 
 #: In observe mode a refusal by one of these is logged, and the app is entered without a caller.
 OBSERVED = frozenset(
-    ("verify", "body", "nonce", "authenticate", "throttle caller", "authorize", "unseal", "validate", "idempotency")
+    (
+        "verify",
+        "body",
+        "nonce",
+        "authenticate",
+        "throttle caller",
+        "authorize",
+        "session",
+        "unseal",
+        "validate",
+        "idempotency",
+    )
 )
 
 
@@ -152,7 +180,8 @@ def build_pipeline(
         "authenticate": Authenticate(directory),
         "throttle caller": ThrottleCaller(buckets),
         "authorize": Authorize(),
-        "unseal": Unseal(sessions),
+        "session": JoinSession(sessions),
+        "unseal": Unseal(),
         "validate": Validate(),
         "idempotency": Idempotency(ledger, keyring),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sealwire.call import Call, Plain
+from sealwire.call import Call, InSession
 from sealwire.ports import Entropy
 from sealwire.protocol import envelope
 from sealwire.protocol.message import Reply
@@ -10,16 +10,17 @@ from sealwire.protocol.message import Reply
 
 class Seal:
     """
-    Seals the content under the session of the call. A call that was not opened is answered in clear: it was refused.
+    Seals the content under the session of the call. A call that was refused before one was known is
+    answered in clear.
     """
 
     def __init__(self, entropy: Entropy) -> None:
         self._entropy = entropy
 
     async def __call__(self, call: Call, reply: Reply) -> Reply:
-        if Plain not in call.held or not reply.body:
+        if InSession not in call.held or not reply.body:
             return reply
-        session = call.get(Plain).session
+        session = call.get(InSession).session
         headers = [(name, value) for name, value in reply.headers if name != b"content-type"]
         content_type = dict(reply.headers).get(b"content-type", b"application/octet-stream").decode("latin-1")
         protected = envelope.protect(session.id, content_type)

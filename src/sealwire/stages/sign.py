@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sealwire.call import Call, Plain, Possession, Proof
+from sealwire.call import Call, InSession, Possession, Proof
 from sealwire.ports import Keyring
 from sealwire.protocol.message import Reply
 from sealwire.protocol.reply import attach, reply_base
@@ -24,7 +24,7 @@ class Sign:
             claims.append(call.get(Possession).claim)
         if Proof in call.held:
             claims.append(call.get(Proof).claim)
-        session = call.get(Plain).session if Plain in call.held and call.get(Proof).session else None
+        session = call.get(InSession).session if InSession in call.held and call.get(Proof).session else None
         keyid = self._keyring.verifier.keyid if session is None else session.id
         # A streamed head comes without its content; what has any here, as a refusal does, is whole and has its digest.
         stream = call.rule.stream and not reply.body

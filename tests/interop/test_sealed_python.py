@@ -104,6 +104,21 @@ def test_refused_before_unsealing(caller: Caller, session: Opened) -> None:
     ]
 
 
+def test_spent(caller: Caller) -> None:
+    """A session carries as many messages as its signed document says; the next one is told, signed and in clear."""
+    session = caller.open_session("X25519")
+    assert session.max_requests == 24
+    carried = [caller.send(caller.empty(session, "GET", "/orders"), session)[:2] for _ in range(24)]
+    assert carried == [(200, True)] * 24
+    answer = caller.send(caller.empty(session, "GET", "/orders"), session)
+    assert (answer.status, answer.sealed, answer.json["code"], answer.json["retryable"]) == (
+        401,
+        False,
+        "session-expired",
+        True,
+    )
+
+
 def test_ended(caller: Caller) -> None:
     """Afterwards the session is as if it had never been, for its envelope, its field and its key."""
     session = caller.open_session("P-256")

@@ -1,8 +1,8 @@
 """
 Session: the one that a sealed call names, its own and not over (docs/protocol.md, "The session").
 
-What is refused here goes out in clear, since no session is known to be the caller's; all that is refused later is sealed
-under it. A message counts once it is proven and allowed: junk that names a captured session moves nothing.
+What is refused here goes out in clear, since no session is known to be the caller's; all that is refused later is
+sealed under it. A message counts once it is proven and allowed: junk that names a captured session moves nothing.
 """
 
 from __future__ import annotations

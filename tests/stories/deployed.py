@@ -23,7 +23,7 @@ from sealwire.observers.log import JsonFormatter, JsonLog
 from sealwire.observers.metrics import Metrics
 from sealwire.observers.tally import Tally
 from sealwire.protocol.message import Reply, read_target
-from sealwire.stores import sqlite_fast
+from sealwire.stores import sqlite_fast, sqlite_sessions
 from tests.stories.markers import files, told
 from tests.stories.test_enrolment import Bridge
 from tests.stories.world import ORIGIN, World
@@ -67,6 +67,7 @@ class Deployed(World):
             self.invitation = admin.invite("alice", scopes=frozenset())
         settings = load(folder / "sealwire.toml")
         sqlite_fast.make(folder / "state" / "fast.db", SystemClock(), os.urandom)
+        sqlite_sessions.make(folder / "state" / "fast.db", os.urandom)
         self.ports = open_ports(settings, folder / "state" / "fast.db")
         self.said: list[str] = []
         self.failing = ""

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from sealwire.build import build_guard, open_ports
 from sealwire.call import Rule
-from sealwire.config import Keys, Listen, MetricsTable, RuleTable, Settings, Store, Tls, load
+from sealwire.config import Keys, Listen, MetricsTable, RuleTable, Sessions, Settings, Store, Tls, load
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import GuardedApp
 from sealwire.pipeline import DEMANDS
@@ -44,6 +44,8 @@ DEFAULTS: dict[str, object] = {
     "listen.host": "127.0.0.1",
     "listen.port": 8443,
     "store.fast": "memory:",
+    "sessions.lifetime": 900,
+    "sessions.max_requests": 65_536,
     "metrics.port": None,
     "rules.methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
     "rules.profile": "signed",
@@ -54,6 +56,8 @@ DEFAULTS: dict[str, object] = {
     "rules.headers": [],
     "rules.max_age": 60,
     "rules.max_body": 1_048_576,
+    "rules.session_mac": False,
+    "rules.clear_query": [],
     "rules.fresh": False,
     "rules.replay": "durable",
     "rules.idempotency": "optional",
@@ -69,7 +73,7 @@ NEEDED = {
 }  # fmt: skip
 TABLES: dict[str, type[BaseModel]] = {
     "": Settings, "listen.": Listen, "tls.": Tls, "keys.": Keys, "store.": Store, "metrics.": MetricsTable,
-    "rules.": RuleTable,
+    "rules.": RuleTable, "sessions.": Sessions,
 }  # fmt: skip
 
 
@@ -87,7 +91,7 @@ def test_the_table_is_whole() -> None:
     Stopped by: config
     """
     every = {prefix + name for prefix, table in TABLES.items() for name in table.model_fields}
-    assert every - set(DEFAULTS) - NEEDED == {"listen", "metrics", "path"}
+    assert every - set(DEFAULTS) - NEEDED == {"listen", "metrics", "path", "sessions"}
     assert (set(DEFAULTS) | NEEDED) - every == set()
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sealwire.config import Keys, Listen, MetricsTable, RuleTable, Settings, Store, Tls, load, policy_version
+from sealwire.config import Keys, Listen, MetricsTable, RuleTable, Sessions, Settings, Store, Tls, load, policy_version
 from sealwire.errors import Misuse
 
 GOOD = """\
@@ -46,7 +46,20 @@ def test_what_is_left_out_is_secure(tmp_path: Path) -> None:
     assert (settings.live_nonces, settings.clock_kept_by) == (100_000, "")
     assert (rule.max_body_bytes, rule.idempotency_required, rule.fresh) == (1_048_576, False, False)
     assert (rule.scopes, rule.limits, rule.because) == (frozenset(), (), "")
+    assert (rule.session_mac, rule.clear_query) == (False, frozenset())
+    assert (settings.sessions.lifetime, settings.sessions.max_requests) == (900, 65_536)
     assert len(policy_version(settings.path)) == 12
+
+
+def test_sealed_rules(tmp_path: Path) -> None:
+    """What a sealed rule may say besides, and how sessions are bounded, at both ends of what is taken."""
+    sealed = RULE + '\nprofile = "sealed"\nsession_mac = true\nclear_query = ["page", "limit"]'
+    (rule,) = loaded(tmp_path, GOOD.replace(RULE, sealed)).rules_compiled()
+    assert (rule.profile, rule.session_mac, rule.clear_query) == ("sealed", True, frozenset(("page", "limit")))
+    for lifetime, seconds, most in (('"1m"', 60, 1), ('"1h"', 3600, 1_048_576)):
+        table = f"[sessions]\nlifetime = {lifetime}\nmax_requests = {most}\n[tls]"
+        settings = loaded(tmp_path, GOOD.replace("[tls]", table))
+        assert (settings.sessions.lifetime, settings.sessions.max_requests) == (seconds, most)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +70,45 @@ def test_what_is_left_out_is_secure(tmp_path: Path) -> None:
         ("durable", "durabel", 'store.durabel: unknown; did you mean "durable"?'),
         (
             "[[rules]]",
-            '[[rules]]\nprofile = "sealed"',
-            'rules[0].profile = "sealed": not in this version; profiles are open, signed',
+            '[[rules]]\nprofile = "critical"',
+            'rules[0].profile = "critical": not in this version; profiles are open, signed, sealed',
+        ),
+        ("[[rules]]", '[[rules]]\nprofile = "seald"', 'rules[0].profile = "seald": did you mean "sealed"?'),
+        (
+            "[[rules]]",
+            "[[rules]]\nsession_mac = true",
+            'rules[0].session_mac: only on a rule of profile = "sealed", not "signed"',
+        ),
+        (
+            "[[rules]]",
+            '[[rules]]\nprofile = "open"\nmethods = ["GET"]\nclear_query = ["page"]',
+            'rules[0].clear_query: only on a rule of profile = "sealed", not "open"',
+        ),
+        (
+            "[[rules]]",
+            '[[rules]]\nprofile = "sealed"\nmethods = ["GET"]\nstream = true',
+            'rules[0].stream: a reply of profile = "sealed" is sealed whole, so it cannot be streamed',
+        ),
+        ("[tls]", "[sessions]\nlifetim = 60\n[tls]", 'sessions.lifetim: unknown; did you mean "lifetime"?'),
+        (
+            "[tls]",
+            '[sessions]\nlifetime = "59s"\n[tls]',
+            'sessions.lifetime = "59": input should be greater than or equal to 60',
+        ),
+        (
+            "[tls]",
+            '[sessions]\nlifetime = "61m"\n[tls]',
+            'sessions.lifetime = "3660": input should be less than or equal to 3600',
+        ),
+        (
+            "[tls]",
+            "[sessions]\nmax_requests = 0\n[tls]",
+            'sessions.max_requests = "0": input should be greater than or equal to 1',
+        ),
+        (
+            "[tls]",
+            "[sessions]\nmax_requests = 1048577\n[tls]",
+            'sessions.max_requests = "1048577": input should be less than or equal to 1048576',
         ),
         ("[[rules]]", '[[rules]]\nprofile = "sined"', 'rules[0].profile = "sined": did you mean "signed"?'),
         (
@@ -143,10 +193,10 @@ def test_plain_http_stays_at_home(tmp_path: Path) -> None:
 
 def test_every_setting_is_documented() -> None:
     """The manual is made of the fields' descriptions: each has one."""
-    tables = (Settings, Listen, Tls, Keys, Store, MetricsTable, RuleTable)
+    tables = (Settings, Listen, Tls, Keys, Store, MetricsTable, Sessions, RuleTable)
     fields = {f"{table.__name__}.{name}": field for table in tables for name, field in table.model_fields.items()}
     assert [name for name, field in fields.items() if not field.description] == []
-    assert len(fields) > 35
+    assert len(fields) >= 45
 
 
 RULE = "[[rules]]"
@@ -171,7 +221,11 @@ MORE_MISTAKES = [
     (RULE, RULE + '\nmode = "x\\ny"', 'rules[0].mode = "x\\ny": it is "enforce" or "observe"'),
     (RULE, RULE + '\nmode = "observ"', 'rules[0].mode = "observ": did you mean "observe"?'),
     (RULE, RULE + '\nprofile = "sined"', 'rules[0].profile = "sined": did you mean "signed"?'),
-    (RULE, RULE + '\nprofile = "keyed"', 'rules[0].profile = "keyed": not in this version; profiles are open, signed'),
+    (
+        RULE,
+        RULE + '\nprofile = "keyed"',
+        'rules[0].profile = "keyed": not in this version; profiles are open, signed, sealed',
+    ),
     (
         RULE,
         RULE + '\nprofile = "open"\nbecause = " "',

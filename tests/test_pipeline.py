@@ -49,6 +49,12 @@ _UNSIGNED = ("throttle address", "admit", "body", "validate")
             ("harden", "sign"),
         ),
         (
+            "sealed",
+            ("throttle address", "admit", "verify", "body", "nonce", "authenticate", "throttle caller", "authorize",
+             "unseal", "validate", "idempotency"),
+            ("harden", "seal", "sign"),
+        ),
+        (
             "enrolment",
             ("throttle address", "admit", "permit", "body", "possess", "nonce", "validate"),
             ("harden", "sign"),
@@ -72,9 +78,10 @@ def test_all_that_is_demanded_is_earned(profile: str) -> None:
     assert frozenset(earned) == DEMANDS[profile]
 
 
-def test_observed_stages_are_of_the_signed_column() -> None:
-    """Observe mode forgives only checks that a signed call goes through, and no limit before proof."""
-    assert set(column(ROWS, "signed")) - {"throttle address", "admit"} == OBSERVED
+def test_observed_stages_are_of_the_columns_of_rules() -> None:
+    """Observe mode forgives only checks that a signed or sealed call goes through, and no limit before proof."""
+    both = set(column(ROWS, "signed")) | set(column(ROWS, "sealed"))
+    assert both - {"throttle address", "admit"} == OBSERVED
 
 
 @pytest.mark.parametrize(
@@ -83,6 +90,10 @@ def test_observed_stages_are_of_the_signed_column() -> None:
         (("nonce", "body"), "body must come before nonce"),
         (("body", "verify"), "verify must come before body"),
         (("sign", "harden"), "harden must come before sign"),
+        (("sign", "seal"), "seal must come before sign"),
+        (("seal", "harden"), "harden must come before seal"),
+        (("unseal", "authorize"), "authorize must come before unseal"),
+        (("validate", "unseal"), "unseal must come before validate"),
         (("body", "body"), "twice"),
     ],
 )

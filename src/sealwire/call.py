@@ -109,6 +109,15 @@ class Rule(NamedTuple):
         return kind.strip() in self.content_types
 
 
+def may_sign(session: Session | None, rule: Rule) -> Session:
+    """The session, if its key may sign under this rule. Raises: key-unknown, algorithm-not-allowed."""
+    if session is None:
+        raise Refusal("key-unknown", "session", failed="key")
+    if not rule.session_mac:
+        raise Refusal("algorithm-not-allowed", "session-mac", failed="algorithm")
+    return session
+
+
 class AddressSpent(NamedTuple):
     """The address's limits took this call."""
 

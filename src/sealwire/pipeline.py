@@ -172,7 +172,7 @@ def build_pipeline(
     made: dict[str, Stage] = {
         "throttle address": ThrottleAddress(buckets),
         "admit": Admit(),
-        "verify": Verify(directory, nonces, sessions, buckets, entropy, line_fingerprints=line_fingerprints),
+        "verify": Verify(directory, nonces, sessions, buckets if line_fingerprints else None, entropy),
         "permit": Permit(directory, nonces, keyring, entropy),
         "body": ReadBody(),
         "possess": Possess(),

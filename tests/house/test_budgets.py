@@ -16,6 +16,7 @@ LARGE: dict[str, str] = {
     "src/sealwire/config.py": "every setting with its default and its mistakes, which the manual is made from",
     "src/sealwire/errors.py": "one table: whoever reads a code finds its meaning and its remedy beside it",
     "src/sealwire/protocol/fields.py": "one grammar, read and written side by side",
+    "src/sealwire/protocol/handshake.py": "one handshake: the four kems, its context and its key schedule side by side",
     "src/sealwire/protocol/jwk.py": "one table of key kinds, with what may be enrolled and which algorithm it fixes",
     "src/sealwire/protocol/message.py": "the one reading of a target, which a second file would make two",
     "src/sealwire/protocol/profile.py": "the quick and the general reading of one form, which must agree",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from sealwire import endpoints, ports
+from sealwire import endpoints, ports, sessions
 from sealwire.build import open_ports
 from sealwire.client import sending
 from sealwire.clock import STEP_SECONDS
@@ -21,8 +21,8 @@ from sealwire.fronts.cli import main
 from sealwire.observers.log import JsonLog
 from sealwire.observers.metrics import Metrics
 from sealwire.observers.tally import Tally
-from sealwire.protocol import message, profile, strictjson, window
-from sealwire.stores import memory, sqlite, sqlite_directory, sqlite_fast, sqlite_file
+from sealwire.protocol import envelope, message, profile, strictjson, window
+from sealwire.stores import memory, sqlite, sqlite_directory, sqlite_fast, sqlite_file, sqlite_sessions
 from tests.house.manual import PAGE, page, tables
 from tests.observers.test_observers import OUTCOME
 from tests.stories.world import SetClock
@@ -34,6 +34,12 @@ BOUNDS: dict[str, int] = {
     "rows of counted refusals that wait to be written": Tally.__init__.__defaults__[0],  # type: ignore[index]
     "public keys held ready": sqlite_directory._MAX_LOADED,
     "forms of a signature held ready": profile.Plans.BOUND,
+    "live sessions of one key": ports.SESSIONS_OF_A_KEY,
+    "sessions of all keys": memory.MAX_SESSIONS,
+    "keys of sessions held ready, of several workers": sqlite_sessions._HELD_KEYS,
+    "headers of sealed bodies held ready": envelope.Headers.BOUND,
+    "bytes of a request for a session": sessions._REQUEST_BYTES,
+    "seconds the owner of a session that ran out hears that it did": ports.LATE_SECONDS,
     "bytes of a head": message.HEAD_BYTES,
     "bytes of one field": message.FIELD_BYTES,
     "signatures in one head": profile.MAX_LABELS,
@@ -76,14 +82,15 @@ def block(name: str) -> str:
 def test_every_setting_stands_with_its_default() -> None:
     """The tables are those of the models; `make manual` writes them."""
     assert page(TEXT) == TEXT, "run make manual"
-    assert len(tables()) == 7
+    assert len(tables()) == 8
     assert "| `port` | number, 0 to 65535 | `8443` | TCP port. |" in TEXT
-    assert sum(len(model.model_fields) for model in tables().values()) - 7 == TEXT.split("<!-- end")[0].count("\n| `")
+    assert sum(len(model.model_fields) for model in tables().values()) - 8 == TEXT.split("<!-- end")[0].count("\n| `")
 
 
 def test_every_bound_is_the_code_s() -> None:
     assert {what: bound for what, bound, _ in rows("Bounds")} == {what: f"{n:,}" for what, n in BOUNDS.items()}
     assert memory.MAX_BUCKETS == sqlite_fast.MAX_BUCKETS
+    assert memory.MAX_SESSIONS == sqlite_sessions.MAX_SESSIONS
     assert sqlite._PURGE_EVERY_SECONDS == 1
 
 

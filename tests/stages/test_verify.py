@@ -15,7 +15,7 @@ from tests.stages.made import BODY, CLIENT, COVERED, NEW, NOW, RULE, Stores, cal
 
 
 def _stage(stores: Stores, *, lines: bool = True) -> Verify:
-    return Verify(stores.directory, stores.nonces, stores.sessions, stores.buckets, entropy, line_fingerprints=lines)
+    return Verify(stores.directory, stores.nonces, stores.sessions, stores.buckets if lines else None, entropy)
 
 
 async def _ready(age: float = 1000) -> Stores:

@@ -35,6 +35,10 @@ class Window(NamedTuple):
         last_valid = min(claim.expires, claim.created + max_age_seconds)
         return cls(claim.created, last_valid, REMEMBER_SECONDS, by_server_nonce=False)
 
+    def predates(self, epoch: float, enrolled_at: float) -> bool:
+        """Whether a memory of nonces that began at `epoch` began too late to know this message of a key that old."""
+        return not self.by_server_nonce and enrolled_at < epoch and self.first_valid < epoch + SKEW_SECONDS
+
 
 def judge(window: Window, now: float, *, restarted: bool, demand_server_nonce: bool) -> None:
     """

@@ -13,7 +13,7 @@ from sealwire.ports import REPEAT_SECONDS, Directory, Entropy, Keyring, NonceSto
 from sealwire.protocol import profile, servernonce
 from sealwire.protocol.jwk import KEYID
 from sealwire.protocol.signature import check, check_hmac
-from sealwire.protocol.window import SKEW_SECONDS, Window, accept_signature, clock, judge
+from sealwire.protocol.window import Window, accept_signature, clock, judge
 
 
 class Permit:
@@ -55,9 +55,8 @@ class Permit:
                 raise Refusal("algorithm-not-allowed", "other-than-key", failed="algorithm")
         issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid)
         window = Window.of(claim, issued, call.rule.max_age_seconds)
-        old = key is not None and key.enrolled_at < self._nonces.epoch
-        old = old and claim.created < self._nonces.epoch + SKEW_SECONDS
-        restarted = issued is None and (old or servernonce.reads_as_one(claim.nonce))
+        restarted = key is not None and window.predates(self._nonces.epoch, key.enrolled_at)
+        restarted = restarted or (issued is None and servernonce.reads_as_one(claim.nonce))
         judge(window, call.now, restarted=restarted, demand_server_nonce=False)
         if key is None:
             check_hmac(secret, base, claim.signature)

@@ -7,14 +7,14 @@ What a stranger learns about keys is the same answer for unknown, expired and re
 
 from __future__ import annotations
 
-from sealwire.call import Call, Proof, Session, usable
+from sealwire.call import Call, Proof, Session, may_sign, usable
 from sealwire.errors import Problem, Refusal
 from sealwire.ports import SESSION_PREFIX, BucketStore, Charge, Directory, Entropy, NonceStore, SessionStore
 from sealwire.protocol import profile, servernonce
 from sealwire.protocol.jwk import KEYID
 from sealwire.protocol.ratelimit import Limit, network
 from sealwire.protocol.signature import check, check_hmac
-from sealwire.protocol.window import SKEW_SECONDS, Window, accept_signature, clock, judge
+from sealwire.protocol.window import Window, accept_signature, clock, judge
 
 _FINGERPRINTS = Limit(30, 60, "address")
 
@@ -23,22 +23,15 @@ class Verify:
     """Verifies the signature with tag `sealwire`. Refuses with every judgement from parse to signature."""
 
     def __init__(
-        self,
-        directory: Directory,
-        nonces: NonceStore,
-        sessions: SessionStore,
-        buckets: BucketStore,
-        entropy: Entropy,
-        *,
-        line_fingerprints: bool,
+        self, keys: Directory, nonces: NonceStore, sessions: SessionStore, told: BucketStore | None, entropy: Entropy
     ) -> None:
-        self._directory = directory
+        """`told` counts how often line fingerprints were shown; None: they are never shown."""
+        self._keys = keys
         self._nonces = nonces
         self._sessions = sessions
-        self._buckets = buckets
+        self._told = told
         self._entropy = entropy
         self._plans = profile.Plans()
-        self._line_fingerprints = line_fingerprints
 
     async def __call__(self, call: Call) -> Proof:
         claim = None
@@ -47,16 +40,15 @@ class Verify:
             base = profile.build_base(claim, call.request)
             session = await self._session(call, claim.keyid)
             keyid = claim.keyid if session is None else session.keyid
-            found = await self._directory.key(keyid) if KEYID.fullmatch(keyid) else None
-            key = usable(found, call.now)
+            key = usable(await self._keys.key(keyid) if KEYID.fullmatch(keyid) else None, call.now)
             algorithm = key.verifier.algorithm if session is None else "hmac-sha256"
             if claim.algorithm is not None and claim.algorithm != algorithm:
                 raise Refusal("algorithm-not-allowed", "other-than-key", failed="algorithm")
             issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid)
             window = Window.of(claim, issued, call.rule.max_age_seconds)
-            old = key.enrolled_at < self._nonces.epoch and claim.created < self._nonces.epoch + SKEW_SECONDS
             # A session is of this start, and so is all that was signed under it.
-            restarted = issued is None and ((old and session is None) or servernonce.reads_as_one(claim.nonce))
+            old = session is None and window.predates(self._nonces.epoch, key.enrolled_at)
+            restarted = old or (issued is None and servernonce.reads_as_one(claim.nonce))
             judge(window, call.now, restarted=restarted, demand_server_nonce=call.rule.fresh)
             if session is None:
                 check(key.verifier, base, claim.signature)
@@ -72,12 +64,7 @@ class Verify:
         """The session whose key signed, None where a client's key did."""
         if not keyid.startswith(SESSION_PREFIX):
             return None
-        session = await self._sessions.session(keyid)
-        if session is None:
-            raise Refusal("key-unknown", "session", failed="key")
-        if not call.rule.session_mac:
-            raise Refusal("algorithm-not-allowed", "session-mac", failed="algorithm")
-        return session
+        return may_sign(await self._sessions.session(keyid), call.rule)
 
     async def _help(self, problem: Problem, call: Call, claim: profile.Claim | None) -> None:
         """What lets the caller mend it: what to sign, a nonce that serves at once, the line that differs."""
@@ -88,7 +75,7 @@ class Verify:
                 nonce = servernonce.issue(self._nonces.secret, int(call.now * 1000), random, claim.keyid)
                 problem.members["clock"] = clock(claim, call.now, call.rule.max_age_seconds)
             problem.fields += (accept_signature(call.request, nonce),)
-        if problem.slug == "signature-mismatch" and claim is not None and self._line_fingerprints:
-            spent = await self._buckets.charge((Charge(_FINGERPRINTS, f"fingerprints {network(call.address)}"),))
+        if problem.slug == "signature-mismatch" and claim is not None and self._told is not None:
+            spent = await self._told.charge((Charge(_FINGERPRINTS, f"fingerprints {network(call.address)}"),))
             if spent[0].fits:
                 problem.members["base_lines"] = profile.fingerprints(claim, profile.build_base(claim, call.request))

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from typing import NamedTuple
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -124,7 +124,7 @@ class Offer:
         self.kem = kem
         try:
             self._key = _read(kem, unb64url(public_key))
-        except (ValueError, TypeError):
+        except (ValueError, UnsupportedAlgorithm):
             raise _unfit("/public_key", f"Not a public key of {kem}.") from None
 
     def seal(self, secret: bytes, context: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sealwire.call import Call, InSession
+from sealwire.errors import Fault, Refusal
 from sealwire.ports import Entropy
 from sealwire.protocol import envelope
 from sealwire.protocol.message import Reply
@@ -10,8 +11,8 @@ from sealwire.protocol.message import Reply
 
 class Seal:
     """
-    Seals the content under the session of the call. A call that was refused before one was known is
-    answered in clear.
+    Seals the content under the session of the call. A call that was refused before one was known is answered in clear.
+    Faults: internal for a media type that cannot be sealed under; then nothing of the reply goes out.
     """
 
     def __init__(self, entropy: Entropy) -> None:
@@ -23,6 +24,9 @@ class Seal:
         session = call.get(InSession).session
         headers = [(name, value) for name, value in reply.headers if name != b"content-type"]
         content_type = dict(reply.headers).get(b"content-type", b"application/octet-stream").decode("latin-1")
-        protected = envelope.protect(session.id, content_type)
+        try:
+            protected = envelope.protect(session.id, content_type)
+        except Refusal:
+            raise Fault("internal", "sealing") from None  # the app's doing, and nothing that the caller could mend
         sealed = envelope.seal(session.keys.s2c, protected, self._entropy(envelope.IV_BYTES), reply.body)
         return Reply(reply.status, (*headers, (b"content-type", envelope.MEDIA_TYPE)), sealed)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sealwire.ports import BucketStore, Directory, Ledger, NonceStore
+from sealwire.ports import BucketStore, Directory, Ledger, NonceStore, SessionStore
 from sealwire.protocol.jwk import Verifier, verifier_of
-from sealwire.stores import sqlite_fast
-from sealwire.stores.memory import MemoryBuckets, MemoryNonces
+from sealwire.stores import sqlite_fast, sqlite_sessions
+from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 from sealwire.stores.sqlite import SqliteLedger
 from sealwire.stores.sqlite_directory import SqliteDirectory
 from sealwire.stores.sqlite_fast import SqliteFast
 from sealwire.stores.sqlite_file import SqliteFile
+from sealwire.stores.sqlite_sessions import SqliteSessions
 
 START = 1_790_000_000.0
 DAY = 24 * 3600
@@ -23,6 +24,8 @@ DAY = 24 * 3600
 LIVE = 3
 #: How many buckets they keep.
 BUCKETS = 5
+#: How many sessions they keep in all.
+SESSIONS = 40
 KINDS = ("memory", "sqlite")
 
 
@@ -54,6 +57,20 @@ def fast(kind: str, clock: SetClock, folder: Path) -> Iterator[list[tuple[NonceS
     sqlite_fast.make(folder / "fast.db", clock, os.urandom)
     workers = [SqliteFast(folder / "fast.db", clock, LIVE, BUCKETS) for _ in range(2)]
     yield [(worker, worker) for worker in workers]
+    for worker in workers:
+        worker.close()
+
+
+@contextmanager
+def sessions(kind: str, clock: SetClock, folder: Path) -> Iterator[list[SessionStore]]:
+    """The sessions as each worker sees them: one worker in memory, two on one file."""
+    if kind == "memory":
+        yield [MemorySessions(clock, SESSIONS)]
+        return
+    sqlite_fast.make(folder / "fast.db", clock, os.urandom)
+    sqlite_sessions.make(folder / "fast.db", os.urandom)
+    workers = [SqliteSessions(folder / "fast.db", clock, os.urandom, SESSIONS) for _ in range(2)]
+    yield [*workers]
     for worker in workers:
         worker.close()
 

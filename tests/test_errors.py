@@ -6,8 +6,9 @@ from sealwire.errors import JUDGEMENTS, TABLE, Fault, Misuse, Problem, Refusal
 
 STATUS = {
     401: "signature-missing components-insufficient algorithm-not-allowed key-unknown clock-skew digest-mismatch "
-    "signature-mismatch replay-detected invitation-invalid",
-    400: "signature-malformed target-not-canonical idempotency-missing header-malformed",
+    "signature-mismatch replay-detected invitation-invalid session-unknown session-expired",
+    400: "signature-malformed target-not-canonical idempotency-missing header-malformed encryption-required "
+    "encryption-unexpected envelope-malformed decrypt-failed query-in-clear",
     403: "scope-insufficient address-not-allowed approval-required",
     404: "not-found",
     405: "method-not-allowed",
@@ -20,7 +21,10 @@ STATUS = {
     500: "internal",
     503: "store-unavailable audit-unavailable custody-unavailable",
 }
-RETRYABLE = "clock-skew rate-limited idempotency-in-progress store-unavailable audit-unavailable custody-unavailable"
+RETRYABLE = (
+    "clock-skew session-unknown session-expired rate-limited idempotency-in-progress store-unavailable"
+    " audit-unavailable custody-unavailable"
+)
 
 
 def test_status_of_each_slug() -> None:

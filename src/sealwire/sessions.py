@@ -59,7 +59,7 @@ class SessionEndpoints:
 
     async def _open(self, call: Call) -> Reply:
         body, proof = call.get(Body).content, call.get(Proof)
-        offer = _offer(body)
+        offer = read_offer(body)
         now = self._clock.now()
         session_id = identifier(SESSION_PREFIX.rstrip("_"), int(now * 1000), self._entropy(RANDOM_BYTES))
         expires_at = int(now) + self._terms.lifetime_seconds
@@ -97,16 +97,20 @@ class SessionEndpoints:
         return Reply(204, (), b"")
 
 
-def _offer(body: bytes) -> Offer:
-    """Raises: request-invalid."""
+def read_offer(body: bytes) -> Offer:
+    """
+    What a client offers: an object of exactly two texts, `kem` and `public_key`.
+
+    Raises: request-invalid, pointing at the member where it is one of the two.
+    """
     members = strictjson.read(body) if body else None
     if not isinstance(members, dict):
         raise _unfit("", "The body is an object with kem and public_key.")
-    for name in sorted(members.keys() ^ set(_MEMBERS)):
-        wanted = name in _MEMBERS
-        raise _unfit(f"/{name}" if wanted else "", "The member is missing." if wanted else "A member too many.")
-    if not all(isinstance(value, str) for value in members.values()):
-        raise _unfit("", "kem and public_key are strings.")
+    if members.keys() - set(_MEMBERS):
+        raise _unfit("", "A member too many.")
+    for name in _MEMBERS:
+        if not isinstance(members.get(name), str):
+            raise _unfit(f"/{name}", "The member is missing." if name not in members else "The member is no string.")
     return Offer(str(members["kem"]), str(members["public_key"]))
 
 

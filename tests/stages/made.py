@@ -14,9 +14,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from sealwire.call import Call, Caller, KeyRecord, Rule
+from sealwire.call import Call, Caller, KeyRecord, Rule, Session
 from sealwire.errors import Fault, Problem
 from sealwire.ports import Invitation
+from sealwire.protocol import envelope
+from sealwire.protocol.handshake import Keys
 from sealwire.protocol.jwk import Signer, Verifier, load_verifier
 from sealwire.protocol.message import Request, combine, read_target
 from sealwire.protocol.signature import signer_of
@@ -30,6 +32,8 @@ BODY = b'{"amount":"1"}'
 COVERED = ("@method", "@authority", "@path", "@query")
 CALLER = Caller("cli_a", None, frozenset(("orders",)), "key", "signature")
 RULE = Rule("/v1/orders", frozenset(("POST", "GET")), "signed")
+SEALED = RULE._replace(profile="sealed", session_mac=True)
+KEYS = Keys(b"s" * 32, b"context")
 
 
 def key(seed: int) -> Signer:
@@ -38,6 +42,17 @@ def key(seed: int) -> Signer:
 
 
 CLIENT, NEW, SERVER = key(1), key(2), key(3)
+
+
+SESSION = Session("ses_1", CLIENT.keyid, NOW + 900, 10, KEYS)
+#: Who calls in that session.
+OWNER = CALLER._replace(key=CLIENT.keyid)
+
+
+def seal(plaintext: bytes = BODY, content_type: str = "application/json", session: Session = SESSION) -> bytes:
+    """A body as its client seals it."""
+    protected = envelope.protect(session.id, content_type)
+    return envelope.seal(session.keys.c2s, protected, b"i" * 12, plaintext)
 
 
 class FixedClock:
@@ -203,7 +218,9 @@ def sign(
     return build(request.method, request.target, fields)
 
 
-_WHEN_PRESENT = frozenset((b"content-type", b"content-digest", b"authorization", b"idempotency-key"))
+_WHEN_PRESENT = frozenset(
+    (b"content-type", b"content-digest", b"authorization", b"idempotency-key", b"sealwire-session")
+)
 
 
 def _member(field: bytes, label: str) -> bytes:

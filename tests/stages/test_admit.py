@@ -4,7 +4,7 @@ import pytest
 
 from sealwire.call import Admitted
 from sealwire.stages.admit import Admit
-from tests.stages.made import BODY, RULE, call, head, refused
+from tests.stages.made import BODY, RULE, SEALED, call, head, refused
 
 
 @pytest.mark.parametrize("length", [None, b"0"])
@@ -58,3 +58,29 @@ def test_listed_types(content_type: bytes, taken: bool) -> None:
     """A listed type counts bare or with charset=utf-8 alone; other parameters only where they are listed."""
     rule = RULE._replace(content_types=frozenset(("application/json", "a/b; version=1")))
     assert rule.takes(content_type) is taken
+
+
+JOSE: dict[bytes, bytes | None] = {b"content-type": b"application/jose"}
+
+
+@pytest.mark.parametrize("profile", ["open", "signed", "published", "enrolment"])
+@pytest.mark.parametrize("more", [JOSE, {b"sealwire-session": b"ses_1"}, {b"sealwire-session": b""}])
+async def test_sealed_where_nothing_is_sealed(profile: str, more: dict[bytes, bytes | None]) -> None:
+    """A sealed body, or the name of a session, on a rule that is not sealed; with a body or without."""
+    for rule in (RULE, RULE._replace(content_types=frozenset(("application/jose",)))):
+        for body in (b"", BODY):
+            with refused("encryption-unexpected/clear-route") as caught:
+                await Admit()(call(head(body=body, more=more), rule._replace(profile=profile)))
+            assert caught.value.status == 400
+
+
+async def test_what_a_sealed_rule_takes() -> None:
+    """Sealed bodies, and those of its own types: that they are in clear is told once the caller is proven."""
+    for more in (JOSE, {}, JOSE | {b"sealwire-session": b"ses_1"}):
+        assert await Admit()(call(head(body=BODY, more=more), SEALED)) == Admitted()
+    assert await Admit()(call(head("GET", more={b"sealwire-session": b"ses_1"}), SEALED)) == Admitted()
+    for kind in (b"application/jose; a=b", b"Application/JOSE", b"application/jose+json", b"text/html"):
+        with refused("media-type/content-type"):
+            await Admit()(call(head(body=BODY, more={b"content-type": kind}), SEALED))
+    with refused("body-too-large/declared"):
+        await Admit()(call(head(body=BODY, more=JOSE), SEALED._replace(max_body_bytes=3)))

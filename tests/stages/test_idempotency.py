@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from sealwire.call import Body, Call, Idempotent
+from sealwire.call import Body, Call, Idempotent, Plain
 from sealwire.ports import Decision, IdempotencyClaim
 from sealwire.protocol.message import Reply
 from sealwire.protocol.reply import pack
 from sealwire.stages.idempotency import Idempotency
-from tests.stages.made import BODY, CALLER, NOW, RULE, Stores, call, head, refused
+from tests.stages.made import BODY, CALLER, NOW, RULE, SEALED, SESSION, Stores, call, head, refused, seal
 
 KEY = b'"k-1"'
 DECISION = Decision("req_0", NOW, "entered", "ok", "cli_a", "", "key", "192.0.2.1", "POST", "/v1/orders", "p")
@@ -106,3 +106,23 @@ async def test_the_scope() -> None:
         other = await stage(_call(caller=caller))
         assert other.stored is None
         assert other.key != found.key
+
+
+async def test_of_a_sealed_call_the_plaintext_counts() -> None:
+    """The same plaintext sealed again, in another session too, is the same request; another one or its type is not."""
+    stores = Stores()
+    stage = Idempotency(stores.ledger, stores.keyring)
+
+    async def read(session: str, content: bytes, kind: bytes) -> Idempotent:
+        body = seal(content, kind.decode(), SESSION._replace(id=session))
+        request = head(body=body, more={b"idempotency-key": KEY, b"content-type": b"application/jose"})
+        plain = Plain(SESSION._replace(id=session), content, kind)
+        return await stage(call(request, SEALED, CALLER, Body(body), plain))
+
+    first = await read("ses_1", BODY, b"application/json")
+    await stores.ledger.record(DECISION, None, IdempotencyClaim(first.scope, first.key, first.fingerprint))
+    with refused("idempotency-in-progress/running", "policy"):
+        await read("ses_2", BODY, b"application/json")
+    for content, kind in ((b"{}", b"application/json"), (BODY, b"application/json; charset=utf-8")):
+        with refused("idempotency-conflict/fingerprint", "policy"):
+            await read("ses_1", content, kind)

@@ -2,20 +2,25 @@
 
 from base64 import b64decode
 
-from sealwire.call import Possession, Proof
+import pytest
+
+from sealwire.call import Plain, Possession, Proof, Session
 from sealwire.protocol import profile
 from sealwire.protocol.jwk import load_verifier
 from sealwire.protocol.message import Reply
-from sealwire.protocol.signature import check
+from sealwire.protocol.signature import check, check_hmac
 from sealwire.stages.sign import Sign
 from tests.stages.made import (
     BODY,
     CLIENT,
+    KEYS,
     NEW,
     NOW,
     OTHER,
     RULE,
+    SEALED,
     SERVER,
+    SESSION,
     MadeKeyring,
     call,
     digest_of,
@@ -91,3 +96,37 @@ async def test_both_signatures_of_an_enrolment() -> None:
             assert covered.count(b'"%s";req;key="%s"' % (field, label)) == 1
     for name in (b"@method", b"@path", b"content-digest", b"content-type"):
         assert covered.count(b'"%s";req' % name) == 1
+
+
+async def test_by_the_session_s_key() -> None:
+    """Asked under the session's key it answers under s2c mac, named by the session: fast, and no receipt."""
+    request = sign(head(), keyid=SESSION.id, secret=KEYS.c2s_mac)
+    claim = profile.claim(request, "sealwire", profile.Plans())
+    proof = Proof(claim, record(), NOW + 60, 20, session=SESSION)
+    reply = await Sign(MadeKeyring())(call(request, SEALED, proof, Plain(SESSION, b"", b"")), REPLY)
+    fields = dict(reply.headers)
+    covered = fields[b"signature-input"].removeprefix(b"reply=")
+    assert covered.endswith(f';created={NOW};keyid="ses_1";tag="sealwire-response"'.encode())
+    lines = [
+        *_OWN,
+        b'"content-digest": ' + digest_of(b"made"),
+        b'"@method";req: POST',
+        b'"@authority";req: api.example',
+        b'"@path";req: /v1/orders',
+        b'"@query";req: ?',
+        b'"signature";req;key="sig": ' + request.fields[b"signature"][4:],
+        b'"signature-input";req;key="sig": ' + request.fields[b"signature-input"][4:],
+        b'"@signature-params": ' + covered,
+    ]
+    check_hmac(KEYS.s2c_mac, b"\n".join(lines), b64decode(fields[b"signature"][7:-1]))
+
+
+@pytest.mark.parametrize(("session", "opened"), [(None, True), (SESSION, False), (None, False)])
+async def test_by_the_server_s_key(session: Session | None, opened: bool) -> None:
+    """Asked under the client's key, or not opened, it is a receipt by the server's own key."""
+    request = sign(head()) if session is None else sign(head(), keyid=session.id, secret=KEYS.c2s_mac)
+    claim = profile.claim(request, "sealwire", profile.Plans())
+    held = [Plain(SESSION, b"", b"")] if opened else []
+    proof = Proof(claim, record(), NOW + 60, 20, session=session)
+    reply = await Sign(MadeKeyring())(call(request, SEALED, proof, *held), REPLY)
+    assert f'keyid="{SERVER.keyid}"'.encode() in dict(reply.headers)[b"signature-input"]

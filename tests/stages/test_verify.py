@@ -11,7 +11,24 @@ from sealwire.errors import Problem
 from sealwire.protocol import servernonce
 from sealwire.protocol.jwk import load_verifier
 from sealwire.stages.verify import Verify
-from tests.stages.made import BODY, CLIENT, COVERED, NEW, NOW, RULE, Stores, call, change, entropy, head, refused, sign
+from tests.stages.made import (
+    BODY,
+    CLIENT,
+    COVERED,
+    KEYS,
+    NEW,
+    NOW,
+    RULE,
+    SEALED,
+    SESSION,
+    Stores,
+    call,
+    change,
+    entropy,
+    head,
+    refused,
+    sign,
+)
 
 
 def _stage(stores: Stores, *, lines: bool = True) -> Verify:
@@ -242,3 +259,100 @@ async def test_fingerprints_are_limited() -> None:
             await stage(sent)
         told.append("base_lines" in caught.value.members)
     assert told == ([True] * 30 + [False]) * 2 + [True]
+
+
+async def _with_session(age: float = 1000) -> Stores:
+    stores = await _ready(age)
+    await stores.sessions.keep(SESSION, b"s" * 32, b"context")
+    return stores
+
+
+@pytest.mark.parametrize("alg", ["", "hmac-sha256"])
+async def test_by_the_session_s_key(alg: str) -> None:
+    """Where the rule lets it, a session's key is proof of the client's key that opened it."""
+    stores = await _with_session()
+    sent = sign(head(body=BODY), keyid=SESSION.id, secret=KEYS.c2s_mac, alg=alg)
+    proof = await _stage(stores)(call(sent, SEALED))
+    assert proof == Proof(proof.claim, await stores.directory.key(CLIENT.keyid), NOW + 60, 20, session=SESSION)
+    assert proof.keyid == SESSION.id
+
+
+async def test_the_client_s_key_on_a_sealed_rule() -> None:
+    """The client's own key signs there as well, and no session is proven by it."""
+    proof = await _stage(await _with_session())(call(sign(head()), SEALED))
+    assert (proof.keyid, proof.session) == (CLIENT.keyid, None)
+
+
+@pytest.mark.parametrize(
+    ("secret", "keyid"),
+    [(KEYS.s2c_mac, "ses_1"), (KEYS.commitment, "ses_1"), (b"x" * 32, "ses_1"), (KEYS.c2s_mac, CLIENT.keyid)],
+)
+async def test_another_key_of_the_session(secret: bytes, keyid: str) -> None:
+    """Only c2s mac signs requests, and only under the session's name: the reply's key is no request's."""
+    with refused("signature-mismatch/does-not-verify", "signature"):
+        await _stage(await _with_session())(call(sign(head(), keyid=keyid, secret=secret), SEALED))
+
+
+async def test_a_client_s_signature_under_a_session_s_name() -> None:
+    """A signature by the client's key under the session's name does not verify, and no other algorithm is tried."""
+    stage = _stage(await _with_session())
+    with refused("signature-mismatch/does-not-verify", "signature"):
+        await stage(call(sign(head(), keyid=SESSION.id), SEALED))
+    with refused("algorithm-not-allowed/other-than-key", "algorithm"):
+        await stage(call(sign(head(), keyid=SESSION.id, alg="ed25519"), SEALED))
+
+
+async def test_rules_that_want_the_client_s_key() -> None:
+    """Without session_mac a session's signature is not judged at all; an unknown session is an unknown key."""
+    stage = _stage(await _with_session())
+    for rule in (RULE, SEALED._replace(session_mac=False)):
+        with refused("algorithm-not-allowed/session-mac", "algorithm") as caught:
+            await stage(call(sign(head(), keyid=SESSION.id, secret=KEYS.c2s_mac), rule))
+        assert caught.value.status == 401
+        with refused("key-unknown/session", "key"):
+            await stage(call(sign(head(), keyid="ses_2", secret=KEYS.c2s_mac), rule))
+
+
+async def test_a_stranger_learns_nothing_of_sessions() -> None:
+    """An unknown or ended session is answered as an unknown key is."""
+    stores = await _with_session()
+    await stores.sessions.end(SESSION.id)
+    said = set()
+    for keyid, cause in ((SESSION.id, "session"), ("ses_", "session"), (NEW.keyid, "unknown")):
+        with refused(f"key-unknown/{cause}", "key") as caught:
+            await _stage(stores)(call(sign(head(), keyid=keyid, secret=KEYS.c2s_mac), SEALED))
+        said.add((caught.value.slug, caught.value.detail, caught.value.status, _asked(caught.value)))
+        assert caught.value.members == {}
+    assert len(said) == 1
+
+
+async def test_a_session_ends_with_its_key() -> None:
+    """A session whose key was revoked, or is unknown by now, proves nothing."""
+    stores = await _with_session()
+    await stores.directory.revoke(CLIENT.keyid)
+    with refused("key-unknown/revoked", "key"):
+        await _stage(stores)(call(sign(head(), keyid=SESSION.id, secret=KEYS.c2s_mac), SEALED))
+    stores = Stores()
+    await stores.sessions.keep(SESSION, b"s" * 32, b"context")
+    with refused("key-unknown/unknown", "key"):
+        await _stage(stores)(call(sign(head(), keyid=SESSION.id, secret=KEYS.c2s_mac), SEALED))
+
+
+async def test_a_session_is_younger_than_the_start() -> None:
+    """No message of a session is older than the memory of nonces: it is not asked to repeat with a server nonce."""
+    stores = await _with_session(0)
+    await _stage(stores)(call(sign(head(), keyid=SESSION.id, secret=KEYS.c2s_mac), SEALED))
+    with refused("clock-skew/restart", "created"):
+        await _stage(stores)(call(sign(head()), SEALED))
+
+
+async def test_time_and_nonces_of_a_session() -> None:
+    """The window holds for it too, and the server nonce that is offered is the session's own."""
+    stage = _stage(await _with_session())
+    late = sign(head(), keyid=SESSION.id, secret=KEYS.c2s_mac, created=NOW - 60)
+    with refused("clock-skew/late", "created") as caught:
+        await stage(call(late, SEALED))
+    nonce = _asked(caught.value).split(';nonce="')[1].split('"')[0]
+    await stage(call(sign(head(), keyid=SESSION.id, secret=KEYS.c2s_mac, created=5, nonce=nonce), SEALED))
+    with refused("clock-skew/late", "created"):
+        await stage(call(sign(head(), created=5, nonce=nonce), SEALED))

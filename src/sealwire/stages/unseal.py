@@ -22,7 +22,8 @@ class Unseal:
         plaintext = envelope.open_sealed(sealed, session.keys.c2s)
         content_type = sealed.header.content_type.encode("ascii", "replace")
         if not call.rule.takes(content_type):
-            raise Refusal("media-type", "sealed", f"This route takes {', '.join(sorted(call.rule.content_types))}.")
+            wanted = ", ".join(sorted(call.rule.content_types))
+            raise Refusal("media-type", "sealed", f"This route takes {wanted}.", failed="policy")
         return Plain(plaintext, content_type)
 
 

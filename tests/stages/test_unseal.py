@@ -1,0 +1,281 @@
+"""Unseal: the session that a call names, and what its sealed body says."""
+
+import json
+from base64 import urlsafe_b64encode
+from typing import Any
+
+import pytest
+
+from sealwire.call import Allowed, Body, Call, Plain, Proof, Session
+from sealwire.errors import Refusal
+from sealwire.ports import LATE_SECONDS
+from sealwire.protocol import envelope, profile
+from sealwire.protocol.handshake import Keys
+from sealwire.stages.unseal import Unseal
+from tests.stages.made import (
+    BODY,
+    KEYS,
+    NEW,
+    NOW,
+    OWNER,
+    SEALED,
+    SESSION,
+    Stores,
+    call,
+    head,
+    record,
+    refused,
+    seal,
+    sign,
+)
+
+JOSE = b"application/jose"
+OTHERS = SESSION._replace(id="ses_2", keyid=NEW.keyid, keys=Keys(b"o" * 32, b"context"))
+SECOND = SESSION._replace(id="ses_3")
+
+
+async def _ready() -> Stores:
+    stores = Stores()
+    for session in (SESSION, OTHERS, SECOND):
+        await stores.sessions.keep(session, b"s" * 32, b"context")
+    return stores
+
+
+def _call(body: bytes | None = None, *, target: bytes = b"/v1/orders", **more: Any) -> Call:
+    """A proven and allowed call with a body, sealed unless said otherwise: `field`, `signed`, `kind`, `rule`, `now`."""
+    body = seal() if body is None else body
+    fields: dict[bytes, bytes | None] = {b"content-type": more.get("kind", JOSE) if body else None}
+    if "field" in more:
+        fields[b"sealwire-session"] = more["field"]
+    session: Session | None = more.get("signed")
+    if session is None:
+        request = sign(head("POST" if body else "GET", target, body, fields))
+    else:
+        request = sign(head("POST" if body else "GET", target, body, fields), keyid=session.id, secret=KEYS.c2s_mac)
+    proof = Proof(profile.claim(request, "sealwire", profile.Plans()), record(), NOW + 60, 20, session=session)
+    held = (proof, Body(body), more.get("caller", OWNER), Allowed())
+    return call(request, more.get("rule", SEALED), *held, now=more.get("now", NOW))
+
+
+async def _used(stores: Stores, session: Session = SESSION) -> int:
+    """How many messages were counted in it."""
+    left = 0
+    while await stores.sessions.count(session.id) == "counted":
+        left += 1
+    return session.max_requests - left
+
+
+async def test_opened() -> None:
+    """Content and media type as they were sealed, in the session, counted once."""
+    stores = await _ready()
+    stage = Unseal(stores.sessions)
+    assert await stage(_call()) == Plain(SESSION, BODY, b"application/json")
+    assert await stage(_call(seal(b"", "application/json; charset=utf-8"))) == (
+        Plain(SESSION, b"", b"application/json; charset=utf-8")
+    )
+    assert await _used(stores) == 2
+
+
+@pytest.mark.parametrize("more", [{"field": b"ses_1"}, {"signed": SESSION}, {"field": b"ses_1", "signed": SESSION}])
+async def test_all_names_agree(more: dict[str, Any]) -> None:
+    """Envelope, field and signature may each name the session; without a body one of the latter two does."""
+    stage = Unseal((await _ready()).sessions)
+    assert await stage(_call(**more)) == Plain(SESSION, BODY, b"application/json")
+    assert await stage(_call(b"", **more)) == Plain(SESSION, b"", b"")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"field": b"ses_3"},
+        {"field": b""},
+        {"field": b"SES_1"},
+        {"signed": SECOND},
+        {"body": b"", "field": b"ses_1", "signed": SECOND},
+        {"field": b"ses_3", "signed": SECOND},
+    ],
+)
+async def test_two_sessions(made: dict[str, Any]) -> None:
+    """Names that differ, though both sessions are the caller's own: no choice is made between them, nothing counted."""
+    stores = await _ready()
+    with refused("envelope-malformed/two-sessions", "policy") as caught:
+        await Unseal(stores.sessions)(_call(**made))
+    assert caught.value.status == 400
+    assert await _used(stores) == await _used(stores, SECOND) == 0
+
+
+async def test_no_session() -> None:
+    """A call without body, field or session's signature names none."""
+    with refused("encryption-required/no-session", "policy") as caught:
+        await Unseal((await _ready()).sessions)(_call(b""))
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("kind", [b"application/json", b"application/jose; a=b", b"Application/JOSE"])
+@pytest.mark.parametrize("body", [BODY, seal()])
+async def test_in_clear(kind: bytes, body: bytes) -> None:
+    """A body that is not announced as sealed is not opened, whatever it is, and with whatever session beside it."""
+    stores = await _ready()
+    for more in ({}, {"field": b"ses_1"}, {"signed": SESSION}):
+        with refused("encryption-required/plaintext", "policy"):
+            await Unseal(stores.sessions)(_call(body, kind=kind, **more))
+    assert await _used(stores) == 0
+
+
+@pytest.mark.parametrize("body", [BODY, b"a.b.c.d.e", seal() + b".", seal()[:-1] + b"="])
+async def test_malformed(body: bytes) -> None:
+    """What cannot be read is refused before any session is asked for, or counted."""
+    stores = await _ready()
+    with pytest.raises(Refusal, match="envelope-malformed"):
+        await Unseal(stores.sessions)(_call(body, field=b"ses_1"))
+    assert await _used(stores) == 0
+
+
+@pytest.mark.parametrize("session", [OTHERS, SESSION._replace(id="ses_9"), SESSION._replace(id="")])
+async def test_another_s_session(session: Session) -> None:
+    """Another key's session and none at all are one answer; the owner's count is untouched."""
+    stores = await _ready()
+    for made in (_call(seal(session=session)), _call(b"", field=session.id.encode())):
+        with refused("session-unknown/unknown", "policy") as caught:
+            await Unseal(stores.sessions)(made)
+        assert (caught.value.status, caught.value.members) == (401, {})
+    assert await _used(stores, OTHERS) == 0
+
+
+async def test_a_session_of_another_key_of_the_same_client() -> None:
+    """A session belongs to the key that opened it, not to its client."""
+    stores = await _ready()
+    with refused("session-unknown/unknown", "policy"):
+        await Unseal(stores.sessions)(_call(caller=OWNER._replace(key=NEW.keyid)))
+
+
+@pytest.mark.parametrize(
+    ("late", "code"),
+    [(-0.5, ""), (0, "session-expired/time"), (LATE_SECONDS - 1, "session-expired/time"),
+     (LATE_SECONDS, "session-unknown/unknown")],
+)  # fmt: skip
+async def test_its_end(late: float, code: str) -> None:
+    """From its last instant on it has expired, for a while said so, and then it is unknown."""
+    stores = await _ready()
+    stores.clock.at = SESSION.expires_at + late
+    made = _call(now=SESSION.expires_at + late)
+    if not code:
+        assert await Unseal(stores.sessions)(made) == Plain(SESSION, BODY, b"application/json")
+        return
+    with refused(code, "policy") as caught:
+        await Unseal(stores.sessions)(made)
+    assert caught.value.status == 401
+
+
+async def test_its_last_message() -> None:
+    """As many as it may carry, with bodies and without; then it is spent."""
+    stores = await _ready()
+    stage = Unseal(stores.sessions)
+    for i in range(SESSION.max_requests):
+        await stage(_call() if i % 2 else _call(b"", field=b"ses_1"))
+    for made in (_call(), _call(b"", field=b"ses_1")):
+        with refused("session-expired/spent", "policy"):
+            await stage(made)
+
+
+async def test_what_does_not_open() -> None:
+    """A body under other keys, or sealed as a reply, is decrypt-failed, and counted: it was a proven message."""
+    stores = await _ready()
+    swapped = Keys(b"x" * 32, b"context")
+    swapped.c2s = KEYS.s2c
+    for keys in (OTHERS.keys, swapped):
+        with refused("decrypt-failed/decryption", "policy") as caught:
+            await Unseal(stores.sessions)(_call(seal(session=SESSION._replace(keys=keys))))
+        assert caught.value.status == 400
+    assert await _used(stores) == 2
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json; charset=utf-16", "", "application/jose", "a\u00fcb"])
+async def test_a_type_that_the_rule_does_not_list(kind: str) -> None:
+    """What is inside has a type of the rule's own."""
+    stores = await _ready()
+    body = seal(content_type=kind) if kind and kind.isascii() else _odd(kind)
+    with refused("media-type/sealed", "policy") as caught:
+        await Unseal(stores.sessions)(_call(body))
+    assert (caught.value.status, caught.value.detail) == (415, "This route takes application/json.")
+
+
+def _odd(kind: str) -> bytes:
+    """A body under a header that we would not write."""
+    members = {"alg": "dir", "enc": "A256GCM", "kid": "ses_1", "cty": kind}
+    protected = urlsafe_b64encode(json.dumps(members).encode()).rstrip(b"=")
+    return envelope.seal(KEYS.c2s, protected, b"i" * 12, BODY)
+
+
+async def test_a_listed_type() -> None:
+    """What the rule lists is taken, and handed on as it was sealed."""
+    rule = SEALED._replace(content_types=frozenset(("text/csv", "application/json")))
+    made = _call(seal(b"a,b", "text/csv"), rule=rule)
+    assert await Unseal((await _ready()).sessions)(made) == Plain(SESSION, b"a,b", b"text/csv")
+
+
+CLEAR = SEALED._replace(clear_query=frozenset(("page", "a b", "\u00fc")))
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        (b"", True),
+        (b"page=1", True),
+        (b"page", True),
+        (b"page=1&page=2", True),
+        (b"&&page=1&", True),
+        (b"p%61ge=1", True),
+        (b"a+b=1&a%20b=2", True),
+        (b"%C3%BC=1", True),
+        (b"Page=1", False),
+        (b"page=1&amount=2", False),
+        (b"amount", False),
+        (b"=page", False),
+        (b"page;amount=1", False),
+        (b"page%26amount=1", False),
+        (b"page%3D=1", False),
+        (b"page%00=1", False),
+        (b"%70age%20=1", False),
+        (b"page[]=1", False),
+    ],
+)
+async def test_what_a_query_may_show(query: bytes, shown: bool) -> None:
+    """Only parameters that the rule lists stand in clear, by their decoded names; the refusal names none."""
+    stores = await _ready()
+    target = b"/v1/orders?" + query
+    if shown:
+        assert await Unseal(stores.sessions)(_call(target=target, rule=CLEAR))
+        return
+    with refused("query-in-clear/parameter", "policy") as caught:
+        await Unseal(stores.sessions)(_call(target=target, rule=CLEAR))
+    assert caught.value.status == 400
+    assert "amount" not in caught.value.detail
+    assert await _used(stores) == 0
+
+
+async def test_no_parameter_is_listed_by_default() -> None:
+    """A rule that lists none takes none."""
+    with refused("query-in-clear/parameter", "policy"):
+        await Unseal((await _ready()).sessions)(_call(target=b"/v1/orders?page=1"))
+
+
+async def test_nothing_is_opened_for_who_is_not_allowed() -> None:
+    """Without the evidence of authorize it is a wiring mistake, and no session is asked for."""
+    stores = await _ready()
+    made = _call()
+    made.held = {kind: one for kind, one in made.held.items() if kind is not Allowed}
+    with pytest.raises(KeyError):
+        await Unseal(stores.sessions)(made)
+    assert await _used(stores) == 0
+
+
+async def test_a_header_is_kept_only_after_it_opened() -> None:
+    """What strangers could make up fills no memory: a header is known once a body under it opened."""
+    stage = Unseal((await _ready()).sessions)
+    protected = seal().split(b".")[0]
+    with refused("decrypt-failed/decryption", "policy"):
+        await stage(_call(seal(session=SESSION._replace(keys=OTHERS.keys))))
+    assert stage._headers.find(protected) is None
+    await stage(_call())
+    assert stage._headers.find(protected) is not None

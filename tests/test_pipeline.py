@@ -51,7 +51,7 @@ _UNSIGNED = ("throttle address", "admit", "body", "validate")
         (
             "sealed",
             ("throttle address", "admit", "verify", "body", "nonce", "authenticate", "throttle caller", "authorize",
-             "unseal", "validate", "idempotency"),
+             "session", "unseal", "validate", "idempotency"),
             ("harden", "seal", "sign"),
         ),
         (
@@ -92,7 +92,8 @@ def test_observed_stages_are_of_the_columns_of_rules() -> None:
         (("sign", "harden"), "harden must come before sign"),
         (("sign", "seal"), "seal must come before sign"),
         (("seal", "harden"), "harden must come before seal"),
-        (("unseal", "authorize"), "authorize must come before unseal"),
+        (("session", "authorize"), "authorize must come before session"),
+        (("unseal", "session"), "session must come before unseal"),
         (("validate", "unseal"), "unseal must come before validate"),
         (("body", "body"), "twice"),
     ],

@@ -31,6 +31,7 @@ from sealwire.call import (
 )
 from sealwire.errors import Misuse
 from sealwire.ports import BucketStore, Directory, Entropy, Keyring, Ledger, NonceStore, SessionStore
+from sealwire.protocol.envelope import Headers
 from sealwire.protocol.message import Reply
 from sealwire.stages.admit import Admit
 from sealwire.stages.authenticate import Authenticate
@@ -169,6 +170,7 @@ def build_pipeline(
     line_fingerprints: bool,
 ) -> Pipeline:
     """The page with its ports. Raises: Misuse if a column's order is broken."""
+    headers = Headers()
     made: dict[str, Stage] = {
         "throttle address": ThrottleAddress(buckets),
         "admit": Admit(),
@@ -180,8 +182,8 @@ def build_pipeline(
         "authenticate": Authenticate(directory),
         "throttle caller": ThrottleCaller(buckets),
         "authorize": Authorize(),
-        "session": JoinSession(sessions),
-        "unseal": Unseal(),
+        "session": JoinSession(sessions, headers),
+        "unseal": Unseal(headers),
         "validate": Validate(),
         "idempotency": Idempotency(ledger, keyring),
     }

@@ -116,7 +116,7 @@ async def test_of_a_sealed_call_the_plaintext_counts() -> None:
     async def read(session: str, content: bytes, kind: bytes) -> Idempotent:
         body = seal(content, kind.decode(), SESSION._replace(id=session))
         request = head(body=body, more={b"idempotency-key": KEY, b"content-type": b"application/jose"})
-        plain = Plain(SESSION._replace(id=session), content, kind)
+        plain = Plain(content, kind)
         return await stage(call(request, SEALED, CALLER, Body(body), plain))
 
     first = await read("ses_1", BODY, b"application/json")

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from sealwire.call import Plain
+from sealwire.call import InSession
 from sealwire.protocol import envelope
 from sealwire.protocol.jwk import unb64url
 from sealwire.protocol.message import Reply
 from sealwire.stages.seal import Seal
 from tests.stages.made import KEYS, SEALED, SESSION, call, entropy, refused
 
-PLAIN = Plain(SESSION, b"", b"")
+PLAIN = InSession(SESSION, None)
 OTHERS = ((b"cache-control", b"no-store"), (b"x-request-id", b"req_1"))
 
 

@@ -4,7 +4,7 @@ from base64 import b64decode
 
 import pytest
 
-from sealwire.call import Plain, Possession, Proof, Session
+from sealwire.call import InSession, Possession, Proof, Session
 from sealwire.protocol import profile
 from sealwire.protocol.jwk import load_verifier
 from sealwire.protocol.message import Reply
@@ -103,7 +103,7 @@ async def test_by_the_session_s_key() -> None:
     request = sign(head(), keyid=SESSION.id, secret=KEYS.c2s_mac)
     claim = profile.claim(request, "sealwire", profile.Plans())
     proof = Proof(claim, record(), NOW + 60, 20, session=SESSION)
-    reply = await Sign(MadeKeyring())(call(request, SEALED, proof, Plain(SESSION, b"", b"")), REPLY)
+    reply = await Sign(MadeKeyring())(call(request, SEALED, proof, InSession(SESSION, None)), REPLY)
     fields = dict(reply.headers)
     covered = fields[b"signature-input"].removeprefix(b"reply=")
     assert covered.endswith(f';created={NOW};keyid="ses_1";tag="sealwire-response"'.encode())
@@ -126,7 +126,7 @@ async def test_by_the_server_s_key(session: Session | None, opened: bool) -> Non
     """Asked under the client's key, or not opened, it is a receipt by the server's own key."""
     request = sign(head()) if session is None else sign(head(), keyid=session.id, secret=KEYS.c2s_mac)
     claim = profile.claim(request, "sealwire", profile.Plans())
-    held = [Plain(SESSION, b"", b"")] if opened else []
+    held = [InSession(SESSION, None)] if opened else []
     proof = Proof(claim, record(), NOW + 60, 20, session=session)
     reply = await Sign(MadeKeyring())(call(request, SEALED, proof, *held), REPLY)
     assert f'keyid="{SERVER.keyid}"'.encode() in dict(reply.headers)[b"signature-input"]

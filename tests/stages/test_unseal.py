@@ -8,9 +8,10 @@ import pytest
 
 from sealwire.call import Allowed, Body, Call, Plain, Proof, Session
 from sealwire.errors import Refusal
-from sealwire.ports import LATE_SECONDS
+from sealwire.ports import LATE_SECONDS, SessionStore
 from sealwire.protocol import envelope, profile
 from sealwire.protocol.handshake import Keys
+from sealwire.stages.session import JoinSession
 from sealwire.stages.unseal import Unseal
 from tests.stages.made import (
     BODY,
@@ -32,6 +33,19 @@ from tests.stages.made import (
 JOSE = b"application/jose"
 OTHERS = SESSION._replace(id="ses_2", keyid=NEW.keyid, keys=Keys(b"o" * 32, b"context"))
 SECOND = SESSION._replace(id="ses_3")
+
+
+class Opening:
+    """The two stages in turn, as the page has them."""
+
+    def __init__(self, sessions: SessionStore) -> None:
+        self._headers = envelope.Headers()
+        self._join = JoinSession(sessions, self._headers)
+        self._unseal = Unseal(self._headers)
+
+    async def __call__(self, made: Call) -> Plain:
+        joined = await self._join(made)
+        return await self._unseal(call(made.request, made.rule, *made.held.values(), joined, now=made.now))
 
 
 async def _ready() -> Stores:
@@ -68,10 +82,10 @@ async def _used(stores: Stores, session: Session = SESSION) -> int:
 async def test_opened() -> None:
     """Content and media type as they were sealed, in the session, counted once."""
     stores = await _ready()
-    stage = Unseal(stores.sessions)
-    assert await stage(_call()) == Plain(SESSION, BODY, b"application/json")
+    stage = Opening(stores.sessions)
+    assert await stage(_call()) == Plain(BODY, b"application/json")
     assert await stage(_call(seal(b"", "application/json; charset=utf-8"))) == (
-        Plain(SESSION, b"", b"application/json; charset=utf-8")
+        Plain(b"", b"application/json; charset=utf-8")
     )
     assert await _used(stores) == 2
 
@@ -79,9 +93,9 @@ async def test_opened() -> None:
 @pytest.mark.parametrize("more", [{"field": b"ses_1"}, {"signed": SESSION}, {"field": b"ses_1", "signed": SESSION}])
 async def test_all_names_agree(more: dict[str, Any]) -> None:
     """Envelope, field and signature may each name the session; without a body one of the latter two does."""
-    stage = Unseal((await _ready()).sessions)
-    assert await stage(_call(**more)) == Plain(SESSION, BODY, b"application/json")
-    assert await stage(_call(b"", **more)) == Plain(SESSION, b"", b"")
+    stage = Opening((await _ready()).sessions)
+    assert await stage(_call(**more)) == Plain(BODY, b"application/json")
+    assert await stage(_call(b"", **more)) == Plain(b"", b"")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +113,7 @@ async def test_two_sessions(made: dict[str, Any]) -> None:
     """Names that differ, though both sessions are the caller's own: no choice is made between them, nothing counted."""
     stores = await _ready()
     with refused("envelope-malformed/two-sessions", "policy") as caught:
-        await Unseal(stores.sessions)(_call(**made))
+        await Opening(stores.sessions)(_call(**made))
     assert caught.value.status == 400
     assert await _used(stores) == await _used(stores, SECOND) == 0
 
@@ -107,7 +121,7 @@ async def test_two_sessions(made: dict[str, Any]) -> None:
 async def test_no_session() -> None:
     """A call without body, field or session's signature names none."""
     with refused("encryption-required/no-session", "policy") as caught:
-        await Unseal((await _ready()).sessions)(_call(b""))
+        await Opening((await _ready()).sessions)(_call(b""))
     assert caught.value.status == 400
 
 
@@ -116,10 +130,9 @@ async def test_no_session() -> None:
 async def test_in_clear(kind: bytes, body: bytes) -> None:
     """A body that is not announced as sealed is not opened, whatever it is, and with whatever session beside it."""
     stores = await _ready()
-    for more in ({}, {"field": b"ses_1"}, {"signed": SESSION}):
-        with refused("encryption-required/plaintext", "policy"):
-            await Unseal(stores.sessions)(_call(body, kind=kind, **more))
-    assert await _used(stores) == 0
+    for more, cause in (({}, "no-session"), ({"field": b"ses_1"}, "plaintext"), ({"signed": SESSION}, "plaintext")):
+        with refused(f"encryption-required/{cause}", "policy"):
+            await Opening(stores.sessions)(_call(body, kind=kind, **more))
 
 
 @pytest.mark.parametrize("body", [BODY, b"a.b.c.d.e", seal() + b".", seal()[:-1] + b"="])
@@ -127,7 +140,7 @@ async def test_malformed(body: bytes) -> None:
     """What cannot be read is refused before any session is asked for, or counted."""
     stores = await _ready()
     with pytest.raises(Refusal, match="envelope-malformed"):
-        await Unseal(stores.sessions)(_call(body, field=b"ses_1"))
+        await Opening(stores.sessions)(_call(body, field=b"ses_1"))
     assert await _used(stores) == 0
 
 
@@ -137,7 +150,7 @@ async def test_another_s_session(session: Session) -> None:
     stores = await _ready()
     for made in (_call(seal(session=session)), _call(b"", field=session.id.encode())):
         with refused("session-unknown/unknown", "policy") as caught:
-            await Unseal(stores.sessions)(made)
+            await Opening(stores.sessions)(made)
         assert (caught.value.status, caught.value.members) == (401, {})
     assert await _used(stores, OTHERS) == 0
 
@@ -146,7 +159,7 @@ async def test_a_session_of_another_key_of_the_same_client() -> None:
     """A session belongs to the key that opened it, not to its client."""
     stores = await _ready()
     with refused("session-unknown/unknown", "policy"):
-        await Unseal(stores.sessions)(_call(caller=OWNER._replace(key=NEW.keyid)))
+        await Opening(stores.sessions)(_call(caller=OWNER._replace(key=NEW.keyid)))
 
 
 @pytest.mark.parametrize(
@@ -160,17 +173,17 @@ async def test_its_end(late: float, code: str) -> None:
     stores.clock.at = SESSION.expires_at + late
     made = _call(now=SESSION.expires_at + late)
     if not code:
-        assert await Unseal(stores.sessions)(made) == Plain(SESSION, BODY, b"application/json")
+        assert await Opening(stores.sessions)(made) == Plain(BODY, b"application/json")
         return
     with refused(code, "policy") as caught:
-        await Unseal(stores.sessions)(made)
+        await Opening(stores.sessions)(made)
     assert caught.value.status == 401
 
 
 async def test_its_last_message() -> None:
     """As many as it may carry, with bodies and without; then it is spent."""
     stores = await _ready()
-    stage = Unseal(stores.sessions)
+    stage = Opening(stores.sessions)
     for i in range(SESSION.max_requests):
         await stage(_call() if i % 2 else _call(b"", field=b"ses_1"))
     for made in (_call(), _call(b"", field=b"ses_1")):
@@ -185,7 +198,7 @@ async def test_what_does_not_open() -> None:
     swapped.c2s = KEYS.s2c
     for keys in (OTHERS.keys, swapped):
         with refused("decrypt-failed/decryption", "policy") as caught:
-            await Unseal(stores.sessions)(_call(seal(session=SESSION._replace(keys=keys))))
+            await Opening(stores.sessions)(_call(seal(session=SESSION._replace(keys=keys))))
         assert caught.value.status == 400
     assert await _used(stores) == 2
 
@@ -196,7 +209,7 @@ async def test_a_type_that_the_rule_does_not_list(kind: str) -> None:
     stores = await _ready()
     body = seal(content_type=kind) if kind and kind.isascii() else _odd(kind)
     with refused("media-type/sealed", "policy") as caught:
-        await Unseal(stores.sessions)(_call(body))
+        await Opening(stores.sessions)(_call(body))
     assert (caught.value.status, caught.value.detail) == (415, "This route takes application/json.")
 
 
@@ -211,7 +224,7 @@ async def test_a_listed_type() -> None:
     """What the rule lists is taken, and handed on as it was sealed."""
     rule = SEALED._replace(content_types=frozenset(("text/csv", "application/json")))
     made = _call(seal(b"a,b", "text/csv"), rule=rule)
-    assert await Unseal((await _ready()).sessions)(made) == Plain(SESSION, b"a,b", b"text/csv")
+    assert await Opening((await _ready()).sessions)(made) == Plain(b"a,b", b"text/csv")
 
 
 CLEAR = SEALED._replace(clear_query=frozenset(("page", "a b", "\u00fc")))
@@ -245,19 +258,19 @@ async def test_what_a_query_may_show(query: bytes, shown: bool) -> None:
     stores = await _ready()
     target = b"/v1/orders?" + query
     if shown:
-        assert await Unseal(stores.sessions)(_call(target=target, rule=CLEAR))
+        assert await Opening(stores.sessions)(_call(target=target, rule=CLEAR))
         return
     with refused("query-in-clear/parameter", "policy") as caught:
-        await Unseal(stores.sessions)(_call(target=target, rule=CLEAR))
+        await Opening(stores.sessions)(_call(target=target, rule=CLEAR))
     assert caught.value.status == 400
     assert "amount" not in caught.value.detail
-    assert await _used(stores) == 0
+    assert await _used(stores) == 1
 
 
 async def test_no_parameter_is_listed_by_default() -> None:
     """A rule that lists none takes none."""
     with refused("query-in-clear/parameter", "policy"):
-        await Unseal((await _ready()).sessions)(_call(target=b"/v1/orders?page=1"))
+        await Opening((await _ready()).sessions)(_call(target=b"/v1/orders?page=1"))
 
 
 async def test_nothing_is_opened_for_who_is_not_allowed() -> None:
@@ -266,13 +279,13 @@ async def test_nothing_is_opened_for_who_is_not_allowed() -> None:
     made = _call()
     made.held = {kind: one for kind, one in made.held.items() if kind is not Allowed}
     with pytest.raises(KeyError):
-        await Unseal(stores.sessions)(made)
+        await Opening(stores.sessions)(made)
     assert await _used(stores) == 0
 
 
 async def test_a_header_is_kept_only_after_it_opened() -> None:
     """What strangers could make up fills no memory: a header is known once a body under it opened."""
-    stage = Unseal((await _ready()).sessions)
+    stage = Opening((await _ready()).sessions)
     protected = seal().split(b".")[0]
     with refused("decrypt-failed/decryption", "policy"):
         await stage(_call(seal(session=SESSION._replace(keys=OTHERS.keys))))

@@ -4,7 +4,7 @@ import pytest
 
 from sealwire.call import Body, Plain, Valid
 from sealwire.stages.validate import Validate
-from tests.stages.made import BODY, RULE, SEALED, SESSION, call, head, refused, seal
+from tests.stages.made import BODY, RULE, SEALED, call, head, refused, seal
 
 
 @pytest.mark.parametrize("content_type", [None, b"application/json"])
@@ -50,9 +50,9 @@ async def test_of_a_sealed_body_the_plaintext_is_judged() -> None:
     """What was opened has one reading, under the media type that was sealed with it; the envelope is not read."""
     request = head(body=seal(), more={b"content-type": b"application/jose"})
     for content, kind in ((BODY, b"application/json"), (b"{", b"text/plain"), (b"", b"text/plain")):
-        assert await Validate()(call(request, SEALED, Body(seal()), Plain(SESSION, content, kind))) == Valid()
+        assert await Validate()(call(request, SEALED, Body(seal()), Plain(content, kind))) == Valid()
     for content in (b"{", b"", b'{"a":1,"a":2}'):
-        opened = Plain(SESSION, content, b"application/json; charset=utf-8")
+        opened = Plain(content, b"application/json; charset=utf-8")
         with refused("request-invalid/json", "policy") as caught:
             await Validate()(call(request, SEALED, Body(seal()), opened))
         assert caught.value.members["errors"]
@@ -61,4 +61,4 @@ async def test_of_a_sealed_body_the_plaintext_is_judged() -> None:
 async def test_a_sealed_call_without_a_body() -> None:
     """It says nothing, so there is nothing to judge."""
     request = head("GET", more={b"sealwire-session": b"ses_1"})
-    assert await Validate()(call(request, SEALED, Body(b""), Plain(SESSION, b"", b""))) == Valid()
+    assert await Validate()(call(request, SEALED, Body(b""), Plain(b"", b""))) == Valid()

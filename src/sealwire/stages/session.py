@@ -7,7 +7,7 @@ sealed under it. A message counts once it is proven and allowed: junk that names
 
 from __future__ import annotations
 
-from sealwire.call import Allowed, Body, Call, InSession, Proof
+from sealwire.call import Allowed, Body, Call, Caller, InSession, Proof
 from sealwire.errors import Refusal
 from sealwire.ports import SessionStore
 from sealwire.protocol import envelope
@@ -16,23 +16,21 @@ from sealwire.protocol import envelope
 class JoinSession:
     """Refuses: encryption-required, envelope-malformed, session-unknown, session-expired."""
 
-    def __init__(self, sessions: SessionStore) -> None:
+    def __init__(self, sessions: SessionStore, headers: envelope.Headers) -> None:
         self._sessions = sessions
-        self._headers = envelope.Headers()
+        self._headers = headers
 
     async def __call__(self, call: Call) -> InSession:
         call.get(Allowed)
         sealed = self._read(call)
-        session_id, key = _named(call, sealed), call.get(Proof).key
+        session_id = _named(call, sealed)
         session = await self._sessions.session(session_id)
-        if session is None or key is None or session.keyid != key.keyid:
+        if session is None or session.keyid != call.get(Caller).key:
             raise Refusal("session-unknown", "unknown", failed="policy")
         if call.now >= session.expires_at:
             raise Refusal("session-expired", "time", failed="policy")
         if await self._sessions.count(session_id) == "spent":
             raise Refusal("session-expired", "spent", failed="policy")
-        if sealed is not None:
-            self._headers.keep(sealed)
         return InSession(session, sealed)
 
     def _read(self, call: Call) -> envelope.Envelope | None:

@@ -12,6 +12,9 @@ from sealwire.protocol import envelope
 class Unseal:
     """Refuses: query-in-clear, encryption-required, decrypt-failed, media-type."""
 
+    def __init__(self, headers: envelope.Headers) -> None:
+        self._headers = headers
+
     async def __call__(self, call: Call) -> Plain:
         session, sealed = call.get(InSession)
         _judge_query(call)
@@ -20,6 +23,7 @@ class Unseal:
                 raise Refusal("encryption-required", "plaintext", failed="policy")
             return Plain(b"", b"")
         plaintext = envelope.open_sealed(sealed, session.keys.c2s)
+        self._headers.keep(sealed)
         content_type = sealed.header.content_type.encode("ascii", "replace")
         if not call.rule.takes(content_type):
             wanted = ", ".join(sorted(call.rule.content_types))

@@ -215,6 +215,7 @@ _SIGNED_FIELDS = {
     b"dpop",
     b"idempotency-key",
     b"sealwire-approval",
+    b"sealwire-session",
 }
 
 Sender = Callable[[Wire], Awaitable[httpx2.Response]]

@@ -110,14 +110,22 @@ def seal(key: AESGCM, protected: bytes, iv: bytes, plaintext: bytes) -> bytes:
 
 
 def protect(session: str, content_type: str) -> bytes:
-    """The encoded protected header of bodies of one media type in one session. Raises: Refusal for an odd type."""
-    if not _CONTENT_TYPE.fullmatch(content_type):
-        raise _malformed("cty", "The media type cannot stand in a protected header.")
+    """
+    The encoded protected header of bodies of one media type in one session. Raises: envelope-malformed for a media type
+    that is not 1 to 200 printable ASCII characters.
+    """
+    _judge_type(content_type)
     members = {"alg": "dir", "enc": "A256GCM", "kid": session, "cty": content_type}
     return _encode(json.dumps(members, separators=(",", ":")).encode("ascii"))
 
 
+# What a field's value may hold (RFC 9110 section 5.5), without what is obsolete and without a tab.
 _CONTENT_TYPE = re.compile(r"[ -~]{1,200}")
+
+
+def _judge_type(content_type: str) -> None:
+    if not _CONTENT_TYPE.fullmatch(content_type):
+        raise _malformed("cty", "The media type is none that a header field could hold.")
 
 
 def _header(encoded: bytes) -> Header:
@@ -134,6 +142,8 @@ def _header(encoded: bytes) -> Header:
     session, content_type = members["kid"], members["cty"]
     if not isinstance(session, str) or not isinstance(content_type, str):
         raise _malformed("header", "kid and cty are strings.")
+    # The app gets it as a field, and no parser of fields has looked at it.
+    _judge_type(content_type)
     return Header(session, content_type)
 
 

@@ -317,7 +317,7 @@ class Guard:
         trace.decision = "failed" if isinstance(problem, Fault) else "refused"
         trace.recorded = False
         idempotent = call is not None and b"idempotency-key" in call.request.fields
-        sealed = call is not None and InSession in call.held
+        sealed = call is not None and InSession in call.held and problem.slug not in UNPROVEN
         if call is not None and problem.status == 401:
             self._say_what_to_sign(problem, call)
         reply = Reply(*answer(problem, self._deployment.origin, trace.request_id, idempotent=idempotent, sealed=sealed))
@@ -338,7 +338,11 @@ class Guard:
             return _closing(await self._go_out(call, reply), reply)
         except Fault as fault:
             _LOG.error("the refusal of %s could not be recorded or signed: %s", trace.request_id, fault.code)
-            return hardened
+            if not sealed:
+                return hardened
+            # What was meant to be sealed says what the content was like: in clear only the fault is told.
+            told = Reply(*answer(fault, self._deployment.origin, trace.request_id))
+            return await self._pipeline.replies["open"][0](call, told)
 
     def _say_what_to_sign(self, problem: Problem, call: Call) -> None:
         """Accept-Signature with every 401; for a message that ran out on its way, with a nonce that serves at once."""

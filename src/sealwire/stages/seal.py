@@ -12,7 +12,9 @@ from sealwire.protocol.message import Reply
 class Seal:
     """
     Seals the content under the session of the call. A call that was refused before one was known is answered in clear.
-    Faults: internal for a media type that cannot be sealed under; then nothing of the reply goes out.
+
+    Faults: internal for content that was compressed, which tells what is in it by its length (CRIME, BREACH), and for a
+    media type that no header can hold.
     """
 
     def __init__(self, entropy: Entropy) -> None:
@@ -21,9 +23,11 @@ class Seal:
     async def __call__(self, call: Call, reply: Reply) -> Reply:
         if InSession not in call.held or not reply.body:
             return reply
-        session = call.get(InSession).session
+        session, fields = call.get(InSession).session, dict(reply.headers)
+        if b"content-encoding" in fields:
+            raise Fault("internal", "compressed")
         headers = [(name, value) for name, value in reply.headers if name != b"content-type"]
-        content_type = dict(reply.headers).get(b"content-type", b"application/octet-stream").decode("latin-1")
+        content_type = fields.get(b"content-type", b"application/octet-stream").decode("latin-1")
         try:
             protected = envelope.protect(session.id, content_type)
         except Refusal:

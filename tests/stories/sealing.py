@@ -84,7 +84,7 @@ class SealedWorld(World):
             file = SqliteFile(stores.durable)
             self.opened.append(file)
             directory, ledger = SqliteDirectory(file), SqliteLedger(file, self.clock)
-        self.people = directory
+        self.people, self.books = directory, ledger
         ports = Ports(
             directory, ledger, nonces, self.session_store, buckets, self.keyring, self.clock, self.draw, lambda: None
         )

@@ -214,6 +214,13 @@ async def turned_away(
     return problem
 
 
+def problem_of(reply: httpx2.Response, session: Opened) -> dict[str, object]:
+    """What a refusal says, whether it came in clear or sealed under `session`."""
+    content = session.read(reply)[0] if reply.headers["content-type"] == "application/jose" else reply.content
+    problem: dict[str, object] = json.loads(content)
+    return problem
+
+
 def proven(world: World, wire: Wire, reply: httpx2.Response, session: Opened | None = None) -> None:
     """
     Holds a reply against the request it must answer: by the server's key, or under the mac of `session`.

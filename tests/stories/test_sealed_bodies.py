@@ -25,6 +25,7 @@ from tests.stories.sealing import (
     by_mac,
     carrying,
     open_session,
+    problem_of,
     put_together,
     sealed,
     taken_apart,
@@ -61,7 +62,7 @@ async def test_every_byte_bent_in_turn(world: SealedWorld) -> None:
             kept.body = kept.body[:at] + bytes((kept.body[at] ^ 1,)) + kept.body[at + 1 :]
             await turned_away(world, kept, 401, "digest-mismatch")
             reply = await world.send(carrying(bent).sign(world.signer))
-            answers.add((reply.status_code, reply.json()["code"]))
+            answers.add((reply.status_code, problem_of(reply, session)["code"]))
             assert b"0.01" not in reply.content
     assert answers == {(400, "envelope-malformed"), (400, "decrypt-failed"), (401, "session-unknown")}
     assert world.entered == []
@@ -84,7 +85,7 @@ async def test_tags_and_ivs_of_other_lengths(world: SealedWorld) -> None:
         made = session.keys.c2s.encrypt(other, PLAINTEXT, b64url(header).encode())
         bent.append([header, key, other, made[:-16], made[-16:]])
     for parts in bent:
-        await turned_away(world, carrying(put_together(parts)).sign(world.signer), 400, "decrypt-failed")
+        await turned_away(world, carrying(put_together(parts)).sign(world.signer), 400, "decrypt-failed", session)
     missing = put_together((header, key, iv, ciphertext))
     await turned_away(world, carrying(missing).sign(world.signer), 400, "envelope-malformed")
 
@@ -114,13 +115,13 @@ async def test_a_body_moved_to_another_session_client_or_direction(world: Sealed
     moved = sealed(session).body
     _, *rest = moved.split(b".")
     renamed = b".".join((envelope.protect(other.id, "application/json"), *rest))
-    await turned_away(world, carrying(renamed).sign(world.signer), 400, "decrypt-failed")
+    await turned_away(world, carrying(renamed).sign(world.signer), 400, "decrypt-failed", other)
     bob = signer_of(Ed25519PrivateKey.generate())
     world.add_key(bob, "bob")
     await turned_away(world, carrying(moved).sign(bob), 401, "session-unknown")
     reply = await world.send(sealed(session).sign(world.signer))
     assert session.read(reply) == (b'{"ok": true}', "application/json")
-    await turned_away(world, carrying(reply.content).sign(world.signer), 400, "decrypt-failed")
+    await turned_away(world, carrying(reply.content).sign(world.signer), 400, "decrypt-failed", session)
 
 
 async def test_a_stripped_signature(world: SealedWorld) -> None:
@@ -137,7 +138,7 @@ async def test_a_stripped_signature(world: SealedWorld) -> None:
     await turned_away(world, carrying(body).sign(mallory), 401, "session-unknown")
     _, *rest = body.split(b".")
     renamed = b".".join((envelope.protect(hers.id, "application/json"), *rest))
-    await turned_away(world, carrying(renamed).sign(mallory), 400, "decrypt-failed")
+    await turned_away(world, carrying(renamed).sign(mallory), 400, "decrypt-failed", hers)
     await turned_away(world, by_mac(carrying(body, b"/v1/ticks"), hers, int(START)), 400, "envelope-malformed")
 
 
@@ -151,7 +152,7 @@ async def test_a_plaintext_where_sealed_is_demanded(world: SealedWorld) -> None:
     plain = Wire("POST", b"/v1/orders", PLAINTEXT)
     await turned_away(world, plain.sign(world.signer), 400, "encryption-required")
     named = Wire("POST", b"/v1/orders", PLAINTEXT).change(b"sealwire-session", session.id.encode())
-    await turned_away(world, named.sign(world.signer), 400, "encryption-required")
+    await turned_away(world, named.sign(world.signer), 400, "encryption-required", session)
     await turned_away(world, Wire("GET", b"/v1/orders").sign(world.signer), 400, "encryption-required")
     await turned_away(world, carrying(PLAINTEXT).sign(world.signer), 400, "envelope-malformed")
     body = sealed(session).body
@@ -253,7 +254,7 @@ async def test_bodies_cut_repeated_and_appended(world: SealedWorld) -> None:
     answers = set()
     for body in bent:
         reply = await world.send(carrying(body).sign(world.signer))
-        answers.add((reply.status_code, reply.json()["code"]))
+        answers.add((reply.status_code, problem_of(reply, session)["code"]))
     assert answers == {(400, "envelope-malformed"), (400, "decrypt-failed")}
     assert world.entered == []
 
@@ -313,7 +314,7 @@ async def test_a_sealed_body_within_a_sealed_body(world: SealedWorld) -> None:
     """
     session = await open_session(world)
     nested = carrying(session.seal(sealed(session).body, "application/jose"))
-    await turned_away(world, nested.sign(world.signer), 415, "media-type")
+    await turned_away(world, nested.sign(world.signer), 415, "media-type", session)
 
 
 class Noted:
@@ -357,7 +358,7 @@ async def test_failures_to_decrypt_are_alike(world: SealedWorld) -> None:
     answers = set()
     for parts in kinds:
         reply = await world.send(carrying(put_together(parts)).sign(world.signer))
-        problem = reply.json()
+        problem = problem_of(reply, session)
         del problem["request_id"]
         said = {name for name, _ in reply.headers.multi_items()}
         answers.add((reply.status_code, json.dumps(problem), frozenset(said), reply.headers["content-length"]))

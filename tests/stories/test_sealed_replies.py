@@ -104,9 +104,10 @@ async def test_a_sealed_401_names_no_error(world: SealedWorld) -> None:
     assert b"key-unknown" not in b"".join(name + value for name, value in reply.headers.raw)
 
 
-async def test_refusals_before_anything_is_opened(world: SealedWorld) -> None:
+async def test_refusals_around_the_session(world: SealedWorld) -> None:
     """
-    I1: scope, query, envelope and decryption are refused in clear, under the server's key whoever signed the call.
+    I1: a scope is refused in clear, under the server's key; query and decryption as the session says, under the key that
+    the call was signed with.
 
     Stopped by: sign
     """
@@ -119,15 +120,16 @@ async def test_refusals_before_anything_is_opened(world: SealedWorld) -> None:
     proven(world, *world.seen[-1])
     *parts, _ = taken_apart(session.seal(PLAINTEXT))
     bent = carrying(put_together([*parts, bytes(16)]), b"/v1/ticks")
-    for wire in (
-        sealed(session, target=b"/v1/orders?account=42").sign(world.signer),
-        by_mac(sealed(session, target=b"/v1/quotes?account=42&page=2"), session, int(START)),
-        by_mac(sealed(session, target=b"/v1/quotes?pag%65=2&%70in=1"), session, int(START)),
-    ):
-        await turned_away(world, wire, 400, "query-in-clear")
-        proven(world, *world.seen[-1])
-    await turned_away(world, by_mac(bent, session, int(START)), 400, "decrypt-failed")
+    signed = sealed(session, target=b"/v1/orders?account=42").sign(world.signer)
+    await turned_away(world, signed, 400, "query-in-clear", session)
     proven(world, *world.seen[-1])
+    for target in (b"/v1/quotes?account=42&page=2", b"/v1/quotes?pag%65=2&%70in=1"):
+        await turned_away(
+            world, by_mac(sealed(session, target=target), session, int(START)), 400, "query-in-clear", session
+        )
+        proven(world, *world.seen[-1], session)
+    await turned_away(world, by_mac(bent, session, int(START)), 400, "decrypt-failed", session)
+    proven(world, *world.seen[-1], session)
     listed = by_mac(sealed(session, target=b"/v1/quotes?page=2&pag%65=3"), session, int(START))
     assert (await world.send(listed)).status_code == 200
 

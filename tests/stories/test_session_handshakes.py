@@ -257,7 +257,7 @@ async def test_members_left_out_and_added(world: SealedWorld) -> None:
     key = KeyPair("X25519").public_key
     await unfit(world, handshake("X25519", key, version=0), "")
     await unfit(world, handshake("X25519", key, kems=["none"]), "")
-    await unfit(world, handshake("X25519", [key]), "")
+    await unfit(world, handshake("X25519", [key]), "/public_key")
     await unfit(world, Wire("POST", SESSIONS, json.dumps({"public_key": key}).encode()), "/kem")
     await unfit(world, Wire("POST", SESSIONS, b'{"kem": "X25519"}'), "/public_key")
     await unfit(world, Wire("POST", SESSIONS, b"[]"), "")

@@ -54,7 +54,7 @@ async def test_the_last_message(world: SealedWorld) -> None:
     session = await open_session(world)
     *parts, _ = taken_apart(sealed(session).body)
     bent = carrying(put_together([*parts, bytes(16)])).sign(world.signer)
-    await turned_away(world, bent, 400, "decrypt-failed")
+    await turned_away(world, bent, 400, "decrypt-failed", session)
     assert (await world.send(bare(session.id).sign(world.signer))).status_code == 200
     assert (await world.send(by_mac(sealed(session, target=b"/v1/ticks"), session, int(START)))).status_code == 200
     await turned_away(world, sealed(session).sign(world.signer), 401, "session-expired")

@@ -292,6 +292,7 @@ async def test_bodies_that_are_bombs(world: SealedWorld) -> None:
         (carrying(b"A" * 1_000_000), 400, "envelope-malformed", None),
         (carrying(under(session, late)), 400, "envelope-malformed", None),
         (sealed(session, b"[" * 700_000), 422, "request-invalid", session),
+        (sealed(session, b"[" * 65 + b"]" * 65), 422, "request-invalid", session),
         (sealed(session, sealed(session, sealed(session).body).body), 422, "request-invalid", session),
     ]  # fmt: skip
     wires = [(wire.sign(world.signer), *expected) for wire, *expected in bombs]

@@ -123,7 +123,8 @@ async def test_rsa_keys_that_are_too_weak(world: SealedWorld) -> None:
     even = good[:-3] + b"\1\0\0"
     curve = generate_ec_key(SECP256R1()).public_key()
     point = curve.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    for key in (der(small), cube, even, point, good + b"\0", good[:-1], b""):
+    bare = loaded.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    for key in (der(small), cube, even, bare, point, good + b"\0", good[:-1], b""):
         await unfit(world, handshake("RSA-OAEP-256", b64url(key)), "/public_key")
 
 
@@ -255,7 +256,7 @@ async def test_members_left_out_and_added(world: SealedWorld) -> None:
     Stopped by: handshake
     """
     key = KeyPair("X25519").public_key
-    await unfit(world, handshake("X25519", key, version=0), "")
+    await unfit(world, handshake("X25519", key, version="0"), "")
     await unfit(world, handshake("X25519", key, kems=["none"]), "")
     await unfit(world, handshake("X25519", [key]), "/public_key")
     await unfit(world, Wire("POST", SESSIONS, json.dumps({"public_key": key}).encode()), "/kem")

@@ -150,7 +150,9 @@ def wire(
     for rule in rules:
         if rule.template.startswith(BASE):
             raise Misuse(f'rules: path = "{rule.template}" is below {BASE}, which the guard serves itself')
-    published = Published(deployment.origin, rules, rotation_overlap_seconds)
+    published = Published(
+        deployment.origin, rules, rotation_overlap_seconds, deployment.external_prefix.decode("ascii")
+    )
     endpoints = Endpoints(published, ports.directory, ports.keyring, ports.clock, ports.entropy)
     table, own = endpoints.table(), endpoint_rules()
     if published.seals():

@@ -46,6 +46,7 @@ class Published(NamedTuple):
     origin: str
     rules: tuple[Rule, ...]
     rotation_overlap_seconds: int
+    external_prefix: str = ""
 
     def seals(self) -> bool:
         """True if some rule takes sealed calls."""
@@ -111,7 +112,8 @@ class Endpoints:
         return _json({"version": version, "issued_at": issued_at, "keys": [key], "handovers": []})
 
     async def _rules(self, _: Call) -> Reply:
-        return _json({"rules": [_shown(rule) for rule in self._published.rules]})
+        prefix = self._published.external_prefix
+        return _json({"rules": [_shown(rule, prefix) for rule in self._published.rules]})
 
     async def _problem(self, call: Call) -> Reply:
         row = TABLE.get(slug := call.request.decoded.rpartition("/")[2])
@@ -177,11 +179,14 @@ def _seconds(moment: float | None) -> int | None:
     return None if moment is None else int(moment)
 
 
-def _shown(rule: Rule) -> dict[str, object]:
+def _shown(rule: Rule, prefix: str) -> dict[str, object]:
+    """A rule for those who call: its path as they say it, before a proxy strips the prefix."""
     return {
-        "path": rule.template,
+        "path": prefix + rule.template,
         "methods": sorted(rule.methods),
         "profile": rule.profile,
+        "exact": rule.exact,
+        "slash_ok": rule.slash_ok,
         "session_mac": rule.session_mac,
         "content_types": sorted(rule.content_types),
         "clear_query": sorted(rule.clear_query),

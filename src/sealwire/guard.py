@@ -37,6 +37,7 @@ from sealwire.protocol.profile import TAG, TAG_INVITATION
 from sealwire.protocol.reply import in_progress, pack
 from sealwire.protocol.window import accept_signature, clock, late
 from sealwire.routes import Routes
+from sealwire.stages.body import Kept
 from sealwire.trace import Trace, place
 
 _SIGNED = frozenset(("signed", "sealed", "enrolment"))
@@ -195,7 +196,7 @@ class Guard:
             self._deployment.origin.partition(":")[0],
         )
         view = MappingProxyType(held)
-        receive = _Kept(arrival.receive) if rule.observe else arrival.receive
+        receive = Kept(arrival.receive) if rule.observe else arrival.receive
         return Call(request, rule, trace.at, trace.request_id, arrival.address, receive, view)
 
     async def _run_stages(self, call: Call, held: dict[type, Evidence]) -> Problem | None:
@@ -234,7 +235,7 @@ class Guard:
 
     async def _read_rest(self, call: Call, held: dict[type, Evidence]) -> None:
         """In observe mode the app gets the body that came, though signature or digest did not hold."""
-        if Body not in held and isinstance(call.receive, _Kept):
+        if Body not in held and isinstance(call.receive, Kept):
             held[Body] = Body(await call.receive.whole(call.rule.max_body_bytes))
 
     async def _record(
@@ -369,30 +370,6 @@ class Guard:
 
 def _sealed_type(call: Call) -> bytes | None:
     return call.get(Plain).content_type if Plain in call.held else None
-
-
-class _Kept:
-    """The body of an observed call: what a stage has read and then refused is not gone, since the app is entered."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._more = True
-
-    async def __call__(self) -> tuple[bytes, bool]:
-        chunk, self._more = await self._receive()
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        return chunk, self._more
-
-    async def whole(self, max_bytes: int) -> bytes:
-        """All that was read, and the rest. Raises: body-too-large."""
-        while self._more:
-            await self()
-            if self._size > max_bytes:
-                raise Refusal("body-too-large", "read")
-        return b"".join(self._chunks)
 
 
 def _closing(reply: Reply, first: Reply) -> Reply:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from sealwire.call import Body, Call, Idempotent, Plain
+from sealwire.call import Body, Call, Idempotent, InSession, Plain
 from sealwire.errors import Fault, Problem
 from sealwire.guard import Entry
 from sealwire.observers.log import JsonFormatter, JsonLog
@@ -179,13 +179,11 @@ async def test_values_that_are_printed(everywhere: Everywhere) -> None:
     world = everywhere.world
 
     async def looks(call: Call) -> Idempotent:
-        body, plain = call.get(Body), call.get(Plain)
+        body, joined, plain = call.get(Body), call.get(InSession), call.get(Plain)
         reply = Reply(200, (JSON_TYPE,), SAID)
         entry = Entry(call.request, call.rule, None, plain.content, call.request_id, sealed_type=plain.content_type)
         evidence = Idempotent("scope", b"key", b"print", reply)
-        caught.extend(
-            (call, call.held, dict(call.held), body, Body(SAID), plain, plain.session, reply, entry, evidence)
-        )
+        caught.extend((call, call.held, dict(call.held), body, Body(SAID), joined, plain, reply, entry, evidence))
         raise RuntimeError(str(caught))
 
     page = dict(world.guard._pipeline.stages)

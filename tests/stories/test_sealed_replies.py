@@ -106,8 +106,8 @@ async def test_a_sealed_401_names_no_error(world: SealedWorld) -> None:
 
 async def test_refusals_around_the_session(world: SealedWorld) -> None:
     """
-    I1: a scope is refused in clear, under the server's key; query and decryption as the session says, under the key that
-    the call was signed with.
+    I1: a scope is refused in clear, under the server's key; query and decryption as the session says, under the key
+    that the call was signed with.
 
     Stopped by: sign
     """

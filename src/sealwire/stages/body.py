@@ -6,7 +6,7 @@ Under a signature its digests must hold before any later stage or the app sees i
 
 from __future__ import annotations
 
-from sealwire.call import Body, Call, Proof
+from sealwire.call import Body, Call, Proof, Receive
 from sealwire.errors import Fault, Refusal
 from sealwire.protocol.digest import Expected, expect
 
@@ -54,3 +54,27 @@ def _judge_length(content: bytes, declared: bytes | None) -> None:
         # A client that goes away ends the call; a body that is simply not there was read by a middleware before us.
         raise Fault("internal", "body-taken", BODY_TAKEN)
     raise Refusal("header-malformed", "length-differs", "The body is longer than Content-Length says.")
+
+
+class Kept:
+    """The body of an observed call: what a stage has read and then refused is not gone, since the app is entered."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._more = True
+
+    async def __call__(self) -> tuple[bytes, bool]:
+        chunk, self._more = await self._receive()
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        return chunk, self._more
+
+    async def whole(self, max_bytes: int) -> bytes:
+        """All that was read, and the rest. Raises: body-too-large."""
+        while self._more:
+            await self()
+            if self._size > max_bytes:
+                raise Refusal("body-too-large", "read")
+        return b"".join(self._chunks)

@@ -46,7 +46,6 @@ class Verify:
                 raise Refusal("algorithm-not-allowed", "other-than-key", failed="algorithm")
             issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid)
             window = Window.of(claim, issued, call.rule.max_age_seconds)
-            # A session is of this start, and so is all that was signed under it.
             old = session is None and window.predates(self._nonces.epoch, key.enrolled_at)
             restarted = old or (issued is None and servernonce.reads_as_one(claim.nonce))
             judge(window, call.now, restarted=restarted, demand_server_nonce=call.rule.fresh)

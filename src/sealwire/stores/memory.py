@@ -127,14 +127,13 @@ class MemorySessions:
     async def keep(self, session: Session, secret: bytes, context: bytes) -> None:  # noqa: ARG002  # keys are enough here
         """As the port says; atomic because nothing here waits."""
         self._sweep()
-        own = self._of_key.setdefault(session.keyid, [])
+        own = self._of_key.get(session.keyid, [])
         if len(own) == SESSIONS_OF_A_KEY:
             self._drop(own[0])
-            own = self._of_key.setdefault(session.keyid, [])
         if len(self._sessions) >= self._max_sessions:
             raise Fault("store-unavailable", "sessions")
         self._sessions[session.id] = (session, [0])
-        own.append(session.id)
+        self._of_key.setdefault(session.keyid, []).append(session.id)
 
     async def session(self, session_id: str) -> Session | None:
         """As the port says."""

@@ -272,6 +272,7 @@ def test_headers_are_kept_after_a_body_opened() -> None:
     """A header that was kept is not read again, by its very bytes; past the bound all are dropped."""
     headers = Headers()
     found = read(sealed(), headers)
+    assert Headers.BOUND == 1024
     assert headers.find(found.aad) is None
     headers.keep(found)
     assert headers.find(found.aad) is found.header

@@ -81,7 +81,7 @@ class Store(_Table):
     durable: str = Field(description="`sqlite:` and a file, relative to this file: decisions, keys, durable nonces.")
     fast: str = Field(
         "memory:",
-        description="Nonces and buckets: `memory:` in this one process; `sqlite:` shared by `serve --workers`.",
+        description="Nonces, buckets, sessions: `memory:` in this one process; `sqlite:` shared by `serve --workers`.",
     )
 
 

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 
 from sealwire import endpoints, ports, sessions
 from sealwire.build import open_ports
-from sealwire.client import sending
+from sealwire.client import rules, sending
 from sealwire.clock import STEP_SECONDS
-from sealwire.config import RuleTable, Settings, load
+from sealwire.config import RuleTable, Sessions, Settings, load
 from sealwire.fronts import asgi
 from sealwire.fronts.cli import main
 from sealwire.observers.log import JsonLog
@@ -32,14 +32,17 @@ BOUNDS: dict[str, int] = {
     "unexpired nonces of one key, by default": Settings.model_fields["live_nonces"].default,
     "buckets of limits": memory.MAX_BUCKETS,
     "rows of counted refusals that wait to be written": Tally.__init__.__defaults__[0],  # type: ignore[index]
+    "sessions of one key": ports.SESSIONS_OF_A_KEY,
+    "sessions": memory.MAX_SESSIONS,
+    "messages of a session, by default": Sessions.model_fields["max_requests"].default,
+    "seconds that a session lasts, by default": Sessions.model_fields["lifetime"].default,
+    "seconds that a session is remembered after that": ports.LATE_SECONDS,
+    "keys of sessions that one of several workers holds ready": sqlite_sessions._HELD_KEYS,
+    "headers of sealed bodies held ready": envelope.Headers.BOUND,
+    "characters of such a header": envelope._HEADER_BYTES,
+    "bytes of a session's request": sessions._REQUEST_BYTES,
     "public keys held ready": sqlite_directory._MAX_LOADED,
     "forms of a signature held ready": profile.Plans.BOUND,
-    "live sessions of one key": ports.SESSIONS_OF_A_KEY,
-    "sessions of all keys": memory.MAX_SESSIONS,
-    "keys of sessions held ready, of several workers": sqlite_sessions._HELD_KEYS,
-    "headers of sealed bodies held ready": envelope.Headers.BOUND,
-    "bytes of a request for a session": sessions._REQUEST_BYTES,
-    "seconds the owner of a session that ran out hears that it did": ports.LATE_SECONDS,
     "bytes of a head": message.HEAD_BYTES,
     "bytes of one field": message.FIELD_BYTES,
     "signatures in one head": profile.MAX_LABELS,
@@ -54,9 +57,10 @@ BOUNDS: dict[str, int] = {
     "writes in one commit": sqlite_file._BATCH,
     "durable rows that ran out, deleted at a time, once a second": sqlite._PURGE_ROWS,
     "bytes of a reply that our client takes": sending.MAX_REPLY_BYTES,
+    "seconds that our client holds the rules": rules.HELD_SECONDS,
 }
 WAITS: dict[str, float] = {
-    "fast store of several workers": sqlite_fast._BUSY_SECONDS,
+    "fast store of several workers, sessions too": sqlite_fast._BUSY_SECONDS,
     "durable store, a read": sqlite_file._READ_BUSY_SECONDS,
     "durable store, a write": sqlite_file.WRITE_SECONDS,
     "durable store, another process writes": sqlite_file._BUSY_SECONDS,
@@ -91,6 +95,7 @@ def test_every_bound_is_the_code_s() -> None:
     assert {what: bound for what, bound, _ in rows("Bounds")} == {what: f"{n:,}" for what, n in BOUNDS.items()}
     assert memory.MAX_BUCKETS == sqlite_fast.MAX_BUCKETS
     assert memory.MAX_SESSIONS == sqlite_sessions.MAX_SESSIONS
+    assert tuple(sessions.DEFAULT_TERMS) == (BOUNDS["seconds that a session lasts, by default"], 65_536)
     assert sqlite._PURGE_EVERY_SECONDS == 1
 
 

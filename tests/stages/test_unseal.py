@@ -231,7 +231,7 @@ async def test_a_listed_type() -> None:
     """What the rule lists is taken, and handed on as it was sealed."""
     rule = SEALED._replace(content_types=frozenset(("text/csv", "application/json")))
     with refused("media-type/sealed", "policy") as caught:
-        await Unseal((await _ready()).sessions)(_call(seal(b"a,b", "text/html"), rule=rule))
+        await Opening((await _ready()).sessions)(_call(seal(b"a,b", "text/html"), rule=rule))
     assert caught.value.detail == "This route takes application/json, text/csv."
     made = _call(seal(b"a,b", "text/csv"), rule=rule)
     assert await Opening((await _ready()).sessions)(made) == Plain(b"a,b", b"text/csv")

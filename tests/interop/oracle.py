@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-_FOLDER = Path(__file__).parents[1] / "interop" / "node"
+_FOLDER = Path(__file__).parent / "node"
 
 
 def opinions(*asked: tuple[object, ...]) -> list[Any]:

@@ -12,7 +12,7 @@ from joserfc.jwk import OctKey
 from sealwire.errors import Refusal
 from sealwire.protocol import envelope
 from sealwire.protocol.jwk import b64url, unb64url
-from tests.protocol.node import opinions
+from tests.interop.oracle import opinions
 
 KEY = bytes(range(32))
 SESSION = "ses_01jzzzzzzzzzzzzzzzzzzzzzzz"

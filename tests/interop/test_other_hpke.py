@@ -7,7 +7,7 @@ from pyhpke import AEADId, CipherSuite, KDFId, KEMId, OpenError
 
 from sealwire.protocol.handshake import KeyPair, Offer
 from sealwire.protocol.jwk import b64url, unb64url
-from tests.protocol.node import opinions
+from tests.interop.oracle import opinions
 
 KEMS = {"X25519": KEMId.DHKEM_X25519_HKDF_SHA256, "P-256": KEMId.DHKEM_P256_HKDF_SHA256}
 ENC_BYTES = {"X25519": 32, "P-256": 65}

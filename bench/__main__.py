@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from bench.calls import guard
+from bench.sealed import envelopes, sealed_calls
 from bench.served import served
 from bench.signatures import signatures
 from bench.stores import audit, nonces
@@ -16,7 +17,15 @@ def main() -> None:
     results: Figures = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in (signatures, lambda: guard(folder), nonces, lambda: audit(folder), lambda: served(folder)):
+        for part in (
+            signatures,
+            lambda: guard(folder),
+            nonces,
+            lambda: audit(folder),
+            envelopes,
+            lambda: sealed_calls(folder / "sealed"),
+            lambda: served(folder),
+        ):
             for key, figures in part().items():
                 results[key] = figures
                 raw = "   ".join(f"{what} {figure}" for what, figure in figures.items() if what != "ratio")

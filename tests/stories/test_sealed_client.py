@@ -201,6 +201,25 @@ def test_a_query_that_would_be_seen(world: World, credential: Credential, middle
     assert middle.paths() == ["GET rules"]
 
 
+@pytest.mark.parametrize("path", ["/v1/Orders", "/v1/orders/", "/v1/orders;x", "/v1/ordres", "/v1/notes?x=1/../orders"])
+def test_a_path_that_no_rule_decides(world: World, credential: Credential, middle: Middleman, path: str) -> None:
+    """
+    F23: a misspelt path of a sealed route: the content is not shown to whoever terminates TLS, though the server would
+    only have refused it.
+
+    Stopped by: client
+    """
+    with client(credential, middle, world) as http:
+        if "?" in path:
+            assert order(http, path).status_code == 200
+        else:
+            with pytest.raises(NotSignable, match="no rule of the server decides this call"):
+                order(http, path)
+            with pytest.raises(BY_SLUG["not-found" if "ordres" in path else "target-not-canonical"]):
+                http.get(path)
+            assert not any(b"amount" in request.content for request in middle.requests)
+
+
 @pytest.mark.parametrize("path", ["/v1/orders", "/v1/quotes"])
 def test_a_server_that_lost_its_sessions(world: World, credential: Credential, middle: Middleman, path: str) -> None:
     """

@@ -64,14 +64,23 @@ class Rules:
         self._sealed = {rule: sealed for rule, sealed in rules if sealed is not None}
         self.fetched_at = fetched_at
 
-    def decide(self, method: str, target: bytes) -> Sealed | None:
-        """How this call is sealed, or None if it is not."""
-        if target.partition(b"?")[0].startswith(_OWN):
+    def decide(self, method: str, target: bytes, *, silent: bool) -> Sealed | None:
+        """
+        How this call is sealed, or None if it is not. `silent` says that it has nothing to hide but its path.
+
+        Raises: NotSignable for one that is not silent where no rule decides it and some rule seals: the server would
+        refuse it, but whoever terminates TLS would have seen what may have been meant for a sealed route.
+        """
+        path, _, query = target.partition(b"?")
+        if path == _OWN or path.startswith(_OWN + b"/"):
             return None
         try:
             return self._sealed.get(self._routes.match(method, read_target(target)))
-        except Refusal:
-            return None  # the server has no rule for it either, and will say so
+        except Refusal as refusal:
+            if not self._sealed or (silent and not query):
+                return None
+            reason = f"no rule of the server decides this call ({refusal.slug}): nothing was sent"
+        raise NotSignable(reason)
 
 
 def _read(members: object) -> tuple[Rule, Sealed | None]:
@@ -80,7 +89,10 @@ def _read(members: object) -> tuple[Rule, Sealed | None]:
     path, methods, name = members.get("path"), members.get("methods"), members.get("profile")
     if not isinstance(path, str) or not _texts(methods) or name not in _PROFILES:
         raise ValueError("a rule has path, methods and a profile that this client knows")
-    rule = Rule(path, frozenset(methods), name)
+    exact, slash_ok = members.get("exact", False), members.get("slash_ok", "")
+    if not isinstance(exact, bool) or not isinstance(slash_ok, str):
+        raise ValueError("exact is true or false, and slash_ok names a parameter")
+    rule = Rule(path, frozenset(methods), name, exact=exact, slash_ok=slash_ok)
     if name != "sealed":
         return rule, None
     kems, query = members.get("kems"), members.get("clear_query")

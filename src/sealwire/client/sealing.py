@@ -53,7 +53,7 @@ def carry_out(call: Call, ends: Ends) -> Conversation:
     where the call cannot be sealed.
     """
     rules = yield from ends.rules.ask(ends.origin, ends.clock, ends.entropy)
-    sealed = rules.decide(call.method, call.target)
+    sealed = rules.decide(call.method, call.target, silent=not call.body)
     if sealed is None:
         proven = yield from converse(call, ends.origin, ends.signatures, ends.clock, ends.entropy)
     else:

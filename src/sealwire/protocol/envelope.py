@@ -10,6 +10,7 @@ Refuses to know: sessions, and whose key it is given.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from base64 import urlsafe_b64encode
@@ -27,8 +28,8 @@ IV_BYTES = 12
 _TAG_BYTES = 16
 _HEADER_BYTES = 1024
 _MEMBERS = frozenset(("alg", "enc", "kid", "cty"))
-_BASE64URL = re.compile(rb"[A-Za-z0-9_-]*")
-_URL_TO_PLAIN = bytes.maketrans(b"-_", b"+/")
+# What plain base64 has in place of `-` and `_`, and its padding, are made into what no base64 has.
+_URL_TO_PLAIN = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 
 class Header(NamedTuple):
@@ -82,8 +83,9 @@ def read(body: bytes, headers: Headers) -> Envelope:
     parts = body.split(b".", 5)
     if len(parts) != 5:
         raise _malformed("parts", "A sealed body has five parts.")
-    header = headers.find(parts[0]) or _header(parts[0])
-    return Envelope(header, parts[0], *(_decode(part) for part in parts[1:]))
+    aad, encrypted_key, iv, ciphertext, tag = parts
+    header = headers.find(aad) or _header(aad)
+    return Envelope(header, aad, _decode(encrypted_key), _decode(iv), _decode(ciphertext), _decode(tag))
 
 
 def open_sealed(envelope: Envelope, key: AESGCM) -> bytes:
@@ -109,6 +111,7 @@ def seal(key: AESGCM, protected: bytes, iv: bytes, plaintext: bytes) -> bytes:
     return b".".join((protected, b"", _encode(iv), _encode(sealed[:-_TAG_BYTES]), _encode(sealed[-_TAG_BYTES:])))
 
 
+@functools.lru_cache(maxsize=1024)
 def protect(session: str, content_type: str) -> bytes:
     """
     The encoded protected header of bodies of one media type in one session. Raises: envelope-malformed for a media type
@@ -149,10 +152,13 @@ def _header(encoded: bytes) -> Header:
 
 def _decode(part: bytes) -> bytes:
     """Canonical base64url without padding (RFC 7515 section 2). Raises: envelope-malformed."""
+    if not part:
+        return b""
     padding = -len(part) % 4
-    if padding == 3 or not _BASE64URL.fullmatch(part):
-        raise _malformed("base64url", "A part is not base64url.")
-    data = a2b_base64(part.translate(_URL_TO_PLAIN) + b"=" * padding)
+    try:
+        data = a2b_base64(part.translate(_URL_TO_PLAIN) + b"=" * padding, strict_mode=True)
+    except ValueError:
+        raise _malformed("base64url", "A part is not base64url.") from None
     # Only the last characters can hold bits that no byte has.
     if padding and not part.endswith(_encode(data[-(len(data) % 3) :])):
         raise _malformed("base64url", "A part is not canonical base64url.")

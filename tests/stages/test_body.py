@@ -6,7 +6,7 @@ import pytest
 
 from sealwire.call import Body, Proof
 from sealwire.errors import Fault
-from sealwire.stages.body import ReadBody
+from sealwire.stages.body import Kept, ReadBody
 from tests.stages.made import BODY, RULE, call, digest_of, head, record, refused
 
 PROOF = Proof(cast(Any, None), record(), 0, 20)
@@ -82,3 +82,21 @@ async def test_the_declared_length() -> None:
     assert isinstance(caught.value, Fault)
     with refused("header-malformed/length-differs"):
         await ReadBody()(call(head(more={b"content-length": b"3"}), chunks=(b"abcd",)))
+
+
+async def test_what_is_kept_of_an_observed_body() -> None:
+    """What a stage has read is not gone, the rest is read, and the cap holds for both."""
+    chunks = [b"a" * 4, b"b" * 4, b"c"]
+
+    async def receive() -> tuple[bytes, bool]:
+        return chunks.pop(0), bool(chunks)
+
+    kept = Kept(receive)
+    assert await kept() == (b"aaaa", True)
+    assert await kept.whole(9) == b"aaaabbbbc"
+    assert await kept.whole(9) == b"aaaabbbbc"
+    chunks = [b"a" * 4, b"b" * 4, b"c"]
+    kept = Kept(receive)
+    await kept()
+    with refused("body-too-large/read", ""):
+        await kept.whole(8)

@@ -48,7 +48,7 @@ def damages(history: History) -> Iterator[Damage]:
     yield Damage("unknown though it ended", history._replace(claims=ended), "the ledger knows better")
     forgotten = {one: answers for one, answers in history.answers.items() if one != order}
     yield Damage("done for nobody", history._replace(answers=forgotten), "nobody asked for it")
-    key = history.sent[0].key
+    key = next(sent.key for sent in history.sent if sent.nonce == entry.nonce)
     copies = (*history.copies, Copy(key, entry.nonce, 200))
     yield Damage("a copy taken", history._replace(copies=copies, forgot=False), "a copy of")
     fresh = (*history.copies, Copy(key, "never heard of", 200))

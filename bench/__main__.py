@@ -24,7 +24,7 @@ def main() -> None:
             lambda: audit(folder),
             envelopes,
             lambda: sealed_calls(folder / "sealed"),
-            lambda: served(folder),
+            lambda: served(folder / "served"),
         ):
             for key, figures in part().items():
                 results[key] = figures

@@ -149,6 +149,7 @@ async def _load_over(port: int, requests: list[bytes], callers: int) -> tuple[fl
 
 
 def _deployed(folder: Path, port: int) -> Signer:
+    folder.mkdir()
     make_signing_key(folder / "signing.pem")
     make_wrapping_key(folder / "wrapping.key", secrets.token_bytes)
     (folder / "sealwire.toml").write_text(_POLICY.format(port=port))

@@ -11,8 +11,9 @@ import pytest
 from sealwire.client import Credential, Transport
 from sealwire.client.credential import read_key
 from sealwire.client.keypair import new_key
+from sealwire.client.library import default_extensions
 from sealwire.client.origin import read_key_set
-from sealwire.client.sending import default_extensions, drive, send
+from sealwire.client.sending import drive, send
 from sealwire.protocol.jwk import load_verifier
 from tests.client.server_double import Clock, Server, Way
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sealwire.errors import Refusal
 from sealwire.protocol import profile, servernonce
 from sealwire.protocol.digest import expect
+from sealwire.protocol.handshake import KEMS
 from sealwire.protocol.jwk import JOSE_NAMES, Signer, Verifier, b64url, read_jwk
 from sealwire.protocol.message import Reply, Request, read_authority, read_head, read_target
 from sealwire.protocol.problem import answer
@@ -42,6 +43,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def rule(path: str, profile: str, **members: object) -> dict[str, object]:
+    """A rule as the rules endpoint shows it."""
+    kems = list(KEMS) if profile == "sealed" else []
+    shown = {"path": path, "methods": EVERY_METHOD, "profile": profile, "session_mac": False, "content_types": []}
+    return shown | {"clear_query": [], "max_age": 60, "kems": kems} | members
 
 
 def new_signer() -> Signer:
@@ -69,6 +77,7 @@ class Server:
     stream: bool = False
     fresh: bool = False
     keys_expire: int = 1 << 39
+    rules: list[dict[str, object]] = field(default_factory=lambda: [rule("/**", "signed")])
 
     @property
     def authority(self) -> str:
@@ -211,9 +220,7 @@ class Server:
         return Reply(200, ((b"content-type", b"application/jwk-set+json"),), json.dumps(self.key_set()).encode())
 
     def _rules(self) -> Reply:
-        rule = {"path": "/**", "methods": EVERY_METHOD, "profile": "signed", "session_mac": False}
-        rules = {"rules": [rule | {"content_types": [], "clear_query": [], "max_age": 60, "kems": []}]}
-        return Reply(200, ((b"content-type", b"application/json"),), json.dumps(rules).encode())
+        return Reply(200, ((b"content-type", b"application/json"),), json.dumps({"rules": self.rules}).encode())
 
     def key_set(self) -> dict[str, object]:
         times = {"nbf": 0, "exp": self.keys_expire}

@@ -19,7 +19,7 @@ from sealwire.client import Credential, CredentialError, Transport, enroll
 from sealwire.client.errors import BY_SLUG, OutcomeUnknown, ReplyUnproven, SignatureMismatch
 from sealwire.client.keypair import ALGORITHMS, new_key
 from sealwire.client.secretfile import Secret, read_secret
-from sealwire.client.transports import tls_context
+from sealwire.client.shared import tls_context
 from tests.client.conftest import enrolled
 from tests.client.server_double import ORIGIN, Clock, Server, Way
 

@@ -15,7 +15,6 @@ LARGE: dict[str, str] = {
     "src/sealwire/stores/sqlite_file.py": "one file's life: made, migrated, read, written by one thread",
     "src/sealwire/build.py": "the one file that knows rooms and adapters, from settings to a wired guard",
     "src/sealwire/pipeline.py": "the page: what is earned, what is demanded, in which order, and by which stages",
-    "src/sealwire/client/transports.py": "two transports, and what both keep for a process",
     "src/sealwire/config.py": "every setting with its default and its mistakes, which the manual is made from",
     "src/sealwire/errors.py": "one table: whoever reads a code finds its meaning and its remedy beside it",
     "src/sealwire/protocol/fields.py": "one grammar, read and written side by side",

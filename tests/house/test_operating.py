@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from sealwire import endpoints, ports, sessions
 from sealwire.build import open_ports
-from sealwire.client import rules, sending
+from sealwire.client import rulebook, sending
 from sealwire.clock import STEP_SECONDS
 from sealwire.config import RuleTable, Sessions, Settings, load
 from sealwire.fronts import asgi
@@ -57,7 +57,7 @@ BOUNDS: dict[str, int] = {
     "writes in one commit": sqlite_file._BATCH,
     "durable rows that ran out, deleted at a time, once a second": sqlite._PURGE_ROWS,
     "bytes of a reply that our client takes": sending.MAX_REPLY_BYTES,
-    "seconds that our client holds the rules": rules.HELD_SECONDS,
+    "seconds that our client holds the rules": rulebook.HELD_SECONDS,
 }
 WAITS: dict[str, float] = {
     "fast store of several workers, sessions too": sqlite_fast._BUSY_SECONDS,

@@ -5,7 +5,8 @@ The client: signs every request, proves every reply.
     with httpx2.Client(transport=sealwire.client.Transport(credential="alice-bot.json")) as http:
         http.post("https://localhost:8443/v1/orders", json={"pair": "BTC/EUR"})
 
-Errors of a single slug that are not listed here are in `sealwire.client.errors.BY_SLUG`.
+`sealwire.client.httpx` has the same for httpx. Errors of a single slug that are not listed here are in
+`sealwire.client.errors.BY_SLUG`.
 """
 
 from sealwire.client.credential import Credential
@@ -25,7 +26,8 @@ from sealwire.client.errors import (
     SignatureMismatch,
 )
 from sealwire.client.lifecycle import enroll, revoke, rotate
-from sealwire.client.transports import AsyncTransport, Receipt, Transport
+from sealwire.client.shared import Receipt
+from sealwire.client.transports import AsyncTransport, Transport
 
 __all__ = [
     "AsyncTransport",

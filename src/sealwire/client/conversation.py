@@ -37,7 +37,9 @@ class Talk:
 
     `clock` gives Unix seconds, `entropy` random bytes. `idempotent` False leaves an unsafe method without an
     Idempotency-Key, where the endpoint itself answers a repeat alike. `mac` is the session whose key signs, and its
-    key for replies: such a reply is proven by it, or by the server's own key.
+    key for replies: such a reply is proven by it, or by the server's own key. `resumed` says that an earlier
+    conversation of the same call, under the same Idempotency-Key, may have had it carried out: then no failure of this
+    one shows that nothing was done.
     """
 
     def __init__(
@@ -50,15 +52,16 @@ class Talk:
         *,
         idempotent: bool = True,
         mac: tuple[str, bytes] | None = None,
+        resumed: bool = False,
     ) -> None:
         self._call = call
         self._origin = origin
         self._signatures = signatures
         self._mac = mac
+        self._before = int(resumed)
         self._clock = clock
         self._entropy = entropy
-        fresh = nonce_of(entropy(NONCE_BYTES)) if idempotent else ""
-        self._head = compose(call, origin.authority, fresh)
+        self._head = compose(call, origin.authority, nonce_of(entropy(NONCE_BYTES)) if idempotent else "")
         key = self._head.fields.get(b"idempotency-key")
         self._idempotency_key = key.decode("latin-1") if key is not None else None
         self._may_repeat = True
@@ -104,7 +107,7 @@ class Talk:
 
     def _after_cut(self, cut: Cut) -> None:
         """Returns if the call may be sent again."""
-        if cut.unsent and self._sends == 1:
+        if cut.unsent and self._before + self._sends == 1:
             raise cut.cause from None
         if not self._may_repeat:
             raise OutcomeUnknown(str(cut) or type(cut.cause).__name__, self._idempotency_key) from cut.cause
@@ -176,7 +179,7 @@ class Talk:
             f"{self._origin.name}/.well-known/sealwire/"
         ):
             return "answered"
-        return "not done" if self._sends == 1 and is_final(proven.status, document) else "unknown"
+        return "not done" if self._before + self._sends == 1 and is_final(proven.status, document) else "unknown"
 
     def _unproven(self, reason: str, status: int) -> ReplyUnproven:
         return ReplyUnproven(reason, status, self._idempotency_key)
@@ -191,6 +194,7 @@ def converse(
     *,
     idempotent: bool = True,
     mac: tuple[str, bytes] | None = None,
+    resumed: bool = False,
 ) -> Conversation:
-    """The conversation of one call; `Talk` explains the arguments, `Talk.run` what it yields, returns and raises."""
-    return Talk(call, origin, signatures, clock, entropy, idempotent=idempotent, mac=mac).run()
+    """The conversation of one call; see `Talk` and its `run`."""
+    return Talk(call, origin, signatures, clock, entropy, idempotent=idempotent, mac=mac, resumed=resumed).run()

@@ -7,6 +7,7 @@ Refuses to know: sockets, HTTP libraries, keys, and what any of these messages m
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import NamedTuple
 
 from sealwire.protocol.message import Headers, Request
@@ -36,6 +37,16 @@ class Outgoing(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Outgoing({self.method})"
+
+
+class Turn(Enum):
+    """
+    Asked of the carrier in place of a request: what follows a `TAKE` is done by one conversation of a process at a
+    time, until its `GIVE` or its end. It is a courtesy and no lock: after a while the carrier lets the next one go on.
+    """
+
+    TAKE = "take"
+    GIVE = "give"
 
 
 class Incoming(NamedTuple):

@@ -20,10 +20,11 @@ from sealwire.client.credential import Credential
 from sealwire.client.enrolment import Invitation, Result, Steps, enrolling, revoking, rotating
 from sealwire.client.errors import CredentialError
 from sealwire.client.keypair import new_key
+from sealwire.client.library import default_extensions
 from sealwire.client.origin import read_origin
 from sealwire.client.secretfile import Secret, read_secret, write_secret
-from sealwire.client.sending import default_extensions, drive, send
-from sealwire.client.transports import Verify, tls_context
+from sealwire.client.sending import drive, send
+from sealwire.client.shared import Verify, tls_context
 
 Clock = Callable[[], float]
 Entropy = Callable[[int], bytes]

@@ -18,6 +18,7 @@ from sealwire.client.conversation import Talk
 from sealwire.client.errors import ReplyUnproven
 from sealwire.client.exchange import Call, Incoming, Outgoing, Proven
 from sealwire.client.origin import Origin
+from sealwire.client.problems import read_problem
 from sealwire.client.signing import Signatures
 from sealwire.protocol import strictjson
 from sealwire.protocol.handshake import KeyPair, Keys, Terms
@@ -26,6 +27,9 @@ from sealwire.protocol.jwk import unb64url
 PATH = b"/.well-known/sealwire/sessions"
 #: A session this near its end is not used for a new call, in seconds: the call would not arrive in time.
 SPARE_SECONDS = 10
+#: What a session may last and carry at most, whatever its server allows: random IVs bear so much and far more.
+LONGEST_SECONDS = 3600
+MOST_REQUESTS = 1 << 20
 _ID = re.compile(r"ses_[0-9A-Za-z]{20,40}")
 _MEMBERS = {"session", "kem", "sealed_key", "commitment", "expires_at", "max_requests"}
 _JSON = ((b"content-type", b"application/json"),)
@@ -51,6 +55,11 @@ class Session:
         self._used += 1
         return True
 
+    def limit(self, latest: int, most: int) -> None:
+        """Ends it earlier, or after fewer messages, than its server would."""
+        self.expires_at = min(self.expires_at, latest)
+        self.max_requests = min(self.max_requests, most)
+
     def __repr__(self) -> str:
         return f"Session({self.id}, {self.kem})"
 
@@ -62,12 +71,15 @@ class Sessions:
         self._lock = threading.Lock()
         self._held: Session | None = None
 
-    def take(self, now: float) -> Session | None:
-        """The session, for one message; None if a new one has to be opened."""
+    def take(self, now: float, kems: tuple[str, ...]) -> Session | None:
+        """The session, for one message, if it was opened with one of `kems`; None if a new one has to be opened."""
         with self._lock:
-            if self._held is not None and not self._held.take(now):
-                self._held = None
-            return self._held
+            held = self._held
+            if held is None or held.kem not in kems:
+                return None
+            if not held.take(now):
+                held = self._held = None
+            return held
 
     def hold(self, session: Session) -> None:
         """Takes a new session in place of the one before, which goes on for the calls that have it."""
@@ -93,9 +105,11 @@ def opening(
     signatures: Signatures,
     clock: Callable[[], float],
     entropy: Callable[[int], bytes],
+    *,
+    resumed: bool = False,
 ) -> Generator[Outgoing, Incoming, Session | Proven]:
     """
-    The conversation that opens a session; a proven refusal is returned as it came.
+    The conversation that opens a session; a proven refusal of the guard is returned as it came. `resumed` as in `Talk`.
 
     The key pair lives for as long as this generator runs. Nothing of the answer is used before the server's own key
     vouched for it, and no key of it before the commitment held.
@@ -105,19 +119,20 @@ def opening(
     pair = KeyPair(kem)
     body = json.dumps({"kem": kem, "public_key": pair.public_key}).encode("ascii")
     call = Call("POST", PATH, _JSON, body)
-    talk = Talk(call, origin, signatures, clock, entropy, idempotent=False)
+    talk = Talk(call, origin, signatures, clock, entropy, idempotent=False, resumed=resumed)
     answer = yield from talk.run()
-    if answer.status != 201:
+    if read_problem(answer.status, answer.headers, answer.body) is not None:
         return answer
+    digest, latest = hashlib.sha256(body).digest(), int(clock() + origin.offset_seconds) + LONGEST_SECONDS
     try:
-        return _read(
-            answer.body,
-            pair,
-            Terms(origin.authority, signatures.keyid, kem, "", hashlib.sha256(body).digest(), talk.nonce, 0, 0),
-        )
+        if answer.status != 201:
+            raise ValueError(f"status {answer.status} opens none")
+        session = _read(answer.body, pair, Terms(origin.authority, signatures.keyid, kem, "", digest, talk.nonce, 0, 0))
+        session.limit(latest, MOST_REQUESTS)
+        return session
     except ValueError as why:
         reason = str(why)
-    raise ReplyUnproven(f"the session that was opened is of no use: {reason}", answer.status)
+    raise ReplyUnproven(f"it opens no session that is of use: {reason}", answer.status)
 
 
 def _read(body: bytes, pair: KeyPair, asked: Terms) -> Session:

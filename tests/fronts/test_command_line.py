@@ -207,6 +207,7 @@ def test_the_shape_of_json(here: Path, port: int) -> None:
     alone = json.loads(sealwire(here, *POLICY, "key", "list", "--json", "--client", client["client"]).out)
     assert alone == json.loads(sealwire(here, *POLICY, "client", "show", "json-bot", "--json").out)["keys"]
     status = json.loads(sealwire(here, *POLICY, "status", "--json").out)
+    assert json.loads(sealwire(here, "status", "--json").out) == status, "the demo's folder is found without a flag"
     assert set(status) == {"ok", "findings"}
     assert status["ok"] is True
     assert {frozenset(each) for each in status["findings"]} == {frozenset(("level", "about", "says", "mend"))}

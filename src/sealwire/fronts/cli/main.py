@@ -31,9 +31,13 @@ app.add_typer(keys.app, name="key", help="Their public keys: list, rotate, revok
 @app.callback()
 def options(
     context: typer.Context,
-    config: Annotated[Path, typer.Option(envvar="SEALWIRE_CONFIG", help="The policy file of the deployment.")] = Path(
-        "sealwire.toml"
-    ),
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SEALWIRE_CONFIG",
+            help="The policy file of the deployment; by default sealwire.toml here, else the demo's in .sealwire.",
+        ),
+    ] = None,
     no_input: Annotated[bool, typer.Option("--no-input", help="Never ask; fail instead.")] = False,
 ) -> None:
     """
@@ -42,7 +46,12 @@ def options(
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 configuration, 4 not allowed, 5 the answer is no, 6 something remote
     is not there.
     """
-    context.obj = Options(config, no_input)
+    context.obj = Options(config or _found(), no_input)
+
+
+def _found() -> Path:
+    here, demo_s = Path("sealwire.toml"), Path(".sealwire") / "sealwire.toml"
+    return demo_s if demo_s.is_file() and not here.is_file() else here
 
 
 @app.command()

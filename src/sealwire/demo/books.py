@@ -132,11 +132,17 @@ def balances(database: Path, owner: str) -> dict[str, int]:
         return dict.fromkeys(OPENING, 0) | dict(rows.fetchall())
 
 
-def place(database: Path, owner: str, market: str, side: Side, price: int, amount: int) -> Order:
-    """Filled by the house at the quote if the limit allows; else open, with its cost held. Raises: Refused."""
+def quoted(market: str) -> int:
+    """What one of the market's base costs. Raises: Refused."""
     quote = QUOTES.get(market)
     if quote is None:
         raise Refused("no such market")
+    return quote
+
+
+def place(database: Path, owner: str, market: str, side: Side, price: int, amount: int) -> Order:
+    """Filled by the house at the quote if the limit allows; else open, with its cost held. Raises: Refused."""
+    quote = quoted(market)
     fills = price >= quote if side == "buy" else price <= quote
     status, filled_price = ("filled", quote) if fills else ("open", None)
     order = Order(f"ord_{secrets.token_hex(16)}", owner, market, side, price, amount, status, filled_price)

@@ -54,6 +54,12 @@ class Login(BaseModel, extra="forbid"):
     password: str = Field(min_length=1, max_length=1024)
 
 
+class NewQuote(BaseModel, extra="forbid"):
+    market: str = Field(max_length=16)
+    side: books.Side
+    amount: Amount
+
+
 class NewOrder(BaseModel, extra="forbid"):
     market: str = Field(max_length=16)
     side: books.Side
@@ -121,6 +127,17 @@ def unix_time(setting: Settings) -> dict[str, int]:
 @v1.get("/balances")
 def balances(owner: OwnAccount, setting: Settings) -> dict[str, str]:
     return {asset: books.written(units) for asset, units in books.balances(setting.database, owner).items()}
+
+
+@v1.post("/quotes")
+def quote(asked: NewQuote, _: OwnAccount) -> dict[str, str]:
+    """The price at which an order would be filled now."""
+    amount = books.units_of(asked.amount)
+    return {
+        **asked.model_dump(),
+        "amount": books.written(amount),
+        "price": books.written(books.quoted(asked.market), 2),
+    }
 
 
 @v1.post("/orders", status_code=201)

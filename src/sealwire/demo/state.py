@@ -70,23 +70,30 @@ profile = "signed"
 limits = ["6000/min per key", "6000/min per address"]
 
 [[rules]]
+path = "/v1/quotes"
+methods = ["POST"]
+profile = "sealed"
+session_mac = true
+limits = ["6000/min per key", "6000/min per address"]
+
+[[rules]]
 path = "/v1/orders"
 methods = ["POST"]
-profile = "signed"
+profile = "sealed"
 scopes = ["trade"]
 limits = ["6000/min per key", "6000/min per address"]
 
 [[rules]]
 path = "/v1/orders/{{id}}"
 methods = ["GET", "DELETE"]
-profile = "signed"
+profile = "sealed"
 scopes = ["trade"]
 limits = ["6000/min per key", "6000/min per address"]
 
 [[rules]]
 path = "/v1/withdrawals"
 methods = ["POST"]
-profile = "signed"
+profile = "sealed"
 scopes = ["withdraw"]
 limits = ["6000/min per key", "6000/min per address"]
 """

@@ -8,7 +8,6 @@ Refuses to know: how the exchange is run.
 from __future__ import annotations
 
 import json
-import secrets
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +17,10 @@ from typing import NamedTuple
 import httpx2
 
 from sealwire.client import Credential, SignatureMismatch, Transport, enroll
+from sealwire.client.errors import BY_SLUG
 from sealwire.client.explain import signed_headers
 
+_BY_THE_LIBRARY = frozenset((b"host", b"content-length"))
 _ORDER = {"market": "BTC-EUR", "side": "buy", "price": "100.00", "amount": "0.01"}
 
 
@@ -56,9 +57,13 @@ class Tour:
                 enroll(self._origin, invitation, name="tour", path=path, ca=self._ca)
             credential = Credential.load(path)
             yield Step(f"enrolled {self._user}-bot: its key was made here and never left", "", "", held=True)
-            yield self._order(credential)
-            yield from self._replayed(plain, credential)
-            yield self._digit_changed(plain, credential)
+            way = _Way(self._tls)
+            with httpx2.Client(transport=Transport(credential=credential, inner=way), base_url=self._origin) as http:
+                yield from self._order(http, way)
+                yield self._quote(http, way)
+                yield self._seen(way)
+                yield self._replayed(plain, way)
+                yield self._digit_changed(http, way)
             yield self._late(plain, credential)
             yield self._prefix_stripped(credential)
             yield self._host_rewritten(plain, credential)
@@ -71,29 +76,48 @@ class Tour:
         step = _refused(reply, tried, "signature-missing", "a token alone moves nothing")
         return step._replace(held=step.held and bool(token))
 
-    def _order(self, credential: Credential) -> Step:
-        with httpx2.Client(transport=Transport(credential=credential)) as http:
-            reply = http.post(f"{self._origin}/v1/orders", json=_ORDER)
+    def _order(self, http: httpx2.Client, way: _Way) -> Iterator[Step]:
+        reply = http.post("/v1/orders", json=_ORDER)
+        opened = next(passed for passed in way.passed if passed.path.endswith("/sessions"))
+        session, kem = json.loads(opened.reply)["session"], json.loads(opened.request)["kem"]
+        said = f"{kem}   {opened.seconds * 1000:.1f} ms"
+        tried = f"session {session[:8]}…: our ephemeral key out, a symmetric key sealed to it back"
+        yield Step(tried, "", said, held=True)
         proven = "sealwire" in reply.extensions
+        held = reply.status_code == 201 and proven and way.last("/v1/orders").sealed()
         said = "receipt verified" if proven else "no receipt"
-        return Step("POST /v1/orders        signed", str(reply.status_code), said, reply.status_code == 201 and proven)
+        yield Step("POST /v1/orders        signed and sealed", str(reply.status_code), said, held)
 
-    def _replayed(self, plain: httpx2.Client, credential: Credential) -> Iterator[Step]:
-        headers, body = self._signed(credential)
-        first = plain.post("/v1/orders", headers=headers, content=body)
-        again = plain.post("/v1/orders", headers=headers, content=body)
-        step = _refused(again, "the same bytes again", "replay-detected", "this message was accepted before")
-        yield step._replace(held=step.held and first.status_code == 201)
+    def _quote(self, http: httpx2.Client, way: _Way) -> Step:
+        reply = http.post("/v1/quotes", json={name: _ORDER[name] for name in ("market", "side", "amount")})
+        held = reply.status_code == 200 and way.last("/v1/quotes").sealed() and "price" in reply.json()
+        said = "under the session's key: fast, and no receipt"
+        return Step("POST /v1/quotes        sealed, session_mac", str(reply.status_code), said, held)
 
-    def _digit_changed(self, plain: httpx2.Client, credential: Credential) -> Step:
-        headers, body = self._signed(credential)
-        reply = plain.post("/v1/orders", headers=headers, content=body.replace(b'"0.01"', b'"9.01"'))
-        said = "the body differs from what was signed"
-        return _refused(reply, "one digit changed on the way", "digest-mismatch", said)
+    def _seen(self, way: _Way) -> Step:
+        seen = way.last("/v1/orders").request
+        held = not any(value.encode() in seen for value in _ORDER.values())
+        return Step("whoever terminates TLS saw of that order", "", f"{seen[:24].decode()}…: nothing of it", held)
+
+    def _replayed(self, plain: httpx2.Client, way: _Way) -> Step:
+        order = way.last("/v1/orders")
+        again = plain.post("/v1/orders", headers=order.fields, content=order.request)
+        return _refused(again, "the same bytes again", "replay-detected", "this message was accepted before")
+
+    def _digit_changed(self, http: httpx2.Client, way: _Way) -> Step:
+        way.changing = True
+        try:
+            http.post("/v1/orders", json=_ORDER)
+        except BY_SLUG["digest-mismatch"] as error:
+            said = f"{error.slug}: the body differs from what was signed"
+            return Step("one digit changed on the way", str(error.status), said, held=True)
+        finally:
+            way.changing = False
+        return Step("one digit changed on the way", "", "it was let through", held=False)
 
     def _late(self, plain: httpx2.Client, credential: Credential) -> Step:
-        headers, body = self._signed(credential, clock=lambda: time.time() - 600)
-        reply = plain.post("/v1/orders", headers=headers, content=body)
+        headers = self._signed(credential, clock=lambda: time.time() - 600)
+        reply = plain.get("/v1/balances", headers=headers)
         return _refused(reply, "sent 10 minutes late", "clock-skew", reply.json().get("detail", ""))
 
     def _prefix_stripped(self, credential: Credential) -> Step:
@@ -108,17 +132,58 @@ class Tour:
         return Step(tried, str(reply.status_code), "it was let through", held=False)
 
     def _host_rewritten(self, plain: httpx2.Client, credential: Credential) -> Step:
-        headers, body = self._signed(credential)
-        reply = plain.post("/v1/orders", headers=[*headers, ("host", "backend:8000")], content=body)
+        headers = [*self._signed(credential), ("host", "backend:8000")]
+        reply = plain.get("/v1/balances", headers=headers)
         return _refused(reply, "a proxy rewrote Host", "authority-unknown", reply.json().get("detail", ""))
 
-    def _signed(
-        self, credential: Credential, clock: Callable[[], float] = time.time
-    ) -> tuple[list[tuple[str, str]], bytes]:
-        body = json.dumps(_ORDER).encode("ascii")
-        fields = [("content-type", "application/json"), ("idempotency-key", secrets.token_urlsafe(16))]
-        signed = signed_headers(credential, "POST", f"{self._origin}/v1/orders", fields, body, clock=clock)
-        return [(name, value) for name, value in signed if name not in ("host", "content-length")], body
+    def _signed(self, credential: Credential, clock: Callable[[], float] = time.time) -> list[tuple[str, str]]:
+        signed = signed_headers(credential, "GET", f"{self._origin}/v1/balances", clock=clock)
+        return [(name, value) for name, value in signed if name != "host"]
+
+
+class _Passed(NamedTuple):
+    """One exchange as whoever terminates TLS sees it."""
+
+    path: str
+    fields: list[tuple[bytes, bytes]]
+    request: bytes
+    reply: bytes
+    seconds: float
+
+    def sealed(self) -> bool:
+        """Both ways in JOSE's compact form."""
+        return self.request.startswith(b"eyJ") and self.reply.startswith(b"eyJ")
+
+
+class _Way(httpx2.BaseTransport):
+    """A proxy on the way that keeps all it sees, and changes a digit when it is told to."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._inner = httpx2.HTTPTransport(verify=context)
+        self.passed: list[_Passed] = []
+        self.changing = False
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Passes the request on."""
+        body = sent = request.read()
+        if self.changing and body.startswith(b"eyJ"):
+            sent = body[:-1] + (b"A" if body[-1:] != b"A" else b"B")
+        fields = [(name, value) for name, value in request.headers.raw if name.lower() not in _BY_THE_LIBRARY]
+        began = time.perf_counter()
+        reply = self._inner.handle_request(
+            httpx2.Request(request.method, request.url, headers=fields, content=sent, extensions=request.extensions)
+        )
+        content = reply.read()
+        self.passed.append(_Passed(request.url.path, fields, sent, content, time.perf_counter() - began))
+        return httpx2.Response(reply.status_code, headers=reply.headers, stream=httpx2.ByteStream(content))
+
+    def last(self, path: str) -> _Passed:
+        """What passed last on this path."""
+        return next(passed for passed in reversed(self.passed) if passed.path == path)
+
+    def close(self) -> None:
+        """Closes what is behind."""
+        self._inner.close()
 
 
 class _Stripping(httpx2.BaseTransport):

@@ -67,16 +67,21 @@ def test_the_first_screen(screen: tuple[Path, list[str]], port: int) -> None:
         "  tour",
     ]
     tour = [re.split(r"  +", line.strip()) for line in lines[4:-1]]
-    assert [step[-1].split(":")[0] for step in tour] == [
+    assert [re.split(":|…", step[-1])[0] for step in tour] == [
         "signature-missing",
         "enrolled alice-bot",
+        tour[2][-1],  # how long it took
         "receipt verified",
+        "under the session's key",
+        "eyJhbGciOiJkaXIiLCJlbmMi",
         "replay-detected",
         "digest-mismatch",
         "clock-skew",
         "signature-mismatch",
         "authority-unknown",
     ]
+    assert re.fullmatch(r"session ses_.{4}…: our ephemeral key out, a symmetric key sealed to it back", tour[2][0])
+    assert re.fullmatch(r"MLKEM768-X25519 \d+\.\d ms", " ".join(tour[2][1:]))
     says, _, following = lines[-1].partition("Next: ")
     assert says == "  Ctrl-C to stop.  "
     done = subprocess.run(following.split(), cwd=here, env=environment(), check=True, capture_output=True, text=True)
@@ -127,29 +132,38 @@ def test_a_user_that_is_named_is_not_made(here: Path) -> None:
 
 
 def test_explained(here: Path) -> None:
-    """Each line that is signed with its reason, no wider than a terminal; the reply alone on stdout."""
+    """
+    Of the request that went out: each line that is signed with its reason, and what is sealed, no wider than a
+    terminal. Of what the client asks for itself, a line. The reply alone on stdout.
+    """
     done = sealwire(here, "call", "POST", "/v1/orders", "--json", ORDER, "--explain")
     assert json.loads(done.out)["status"] == "filled"
-    shown = re.findall(r'^  ("[@a-z-]+")', done.err, re.MULTILINE)
+    assert re.findall(r"^[A-Z]+ .*", done.err, re.MULTILINE) == [
+        "GET /.well-known/sealwire/rules",
+        "POST /.well-known/sealwire/sessions",
+        "POST /v1/orders",
+        f"DELETE /.well-known/sealwire/sessions/{re.findall('ses_[0-9A-Za-z]+', done.err)[-1]}",
+    ]
+    shown = re.findall(r'^  ("[@a-z-]+"|[a-z]+) ', done.err, re.MULTILINE)
     covered = ["@method", "@authority", "@path", "@query", "content-type", "content-digest", "idempotency-key"]
-    assert shown == [f'"{name}"' for name in [*covered, "@signature-params"]]
+    assert shown == [*(f'"{name}"' for name in [*covered, "@signature-params"]), "sealed", "by"]
+    assert f"{len(ORDER)} bytes of application/json, as a JWE of " in done.err
     assert [line for line in done.err.splitlines() if len(line) > 80] == []
     assert "so that a read cannot be turned into a write" in done.err
+    assert done.err.endswith("201  receipt verified\n")
+    assert "100.00" not in done.err, "the content is sealed, and nothing but content says it"
 
 
-@pytest.mark.parametrize("body", [None, ORDER, "@order.json"])
-def test_the_curl_command_works_once(here: Path, body: str | None) -> None:
-    """What `sign --as-curl` prints is sent by a real curl as it stands, and taken a single time."""
-    (here / "order.json").write_text(ORDER + "\n")
-    origin = json.loads(next((here / ".sealwire").glob("*.credential.json")).read_text())["origin"]
-    what = ("GET", f"{origin}/v1/balances") if body is None else ("POST", f"{origin}/v1/orders", "--json", body)
-    command = sealwire(here, "sign", *what, "--as-curl").out
-    for status in (200 if body is None else 201, 401):
-        script = command.strip() + " --silent --show-error --write-out '\\n%{http_code}'"
-        done = subprocess.run(["sh", "-c", script], cwd=here, check=True, capture_output=True, text=True)
-        answer, _, code = done.stdout.rpartition("\n")
-        assert int(code) == status, done.stdout
-        assert ("replay-detected" in answer) == (status == 401)
+def test_explained_in_clear(here: Path) -> None:
+    """A call of a signed route has nothing that is sealed, and opens no session; a fast one shows whose key proves."""
+    done = sealwire(here, "call", "GET", "/v1/balances?a=1", "--explain")
+    assert re.findall(r"^[A-Z]+ .*", done.err, re.MULTILINE) == ["GET /.well-known/sealwire/rules", "GET /v1/balances"]
+    assert '"@query"            ?a=1\n' in done.err
+    assert "sealed" not in done.err
+    quote = {name: json.loads(ORDER)[name] for name in ("market", "side", "amount")}
+    fast = sealwire(here, "call", "POST", "/v1/quotes", "--json", json.dumps(quote), "--explain")
+    assert re.search(r'keyid="ses_', fast.err)
+    assert fast.err.endswith("200  proven by the session\n")
 
 
 def test_signed_fields(here: Path, port: int) -> None:

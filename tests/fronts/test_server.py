@@ -63,7 +63,7 @@ def test_the_tour_holds(demo: DemoState) -> None:
         tour = Tour(demo.origin, demo.ca, "alice", password, lambda name: admin.invite(name, user="alice"), demo.folder)
         steps = list(tour.play())
     assert [step.tried for step in steps if not step.held] == []
-    assert len(steps) == 8
+    assert len(steps) == 11
 
 
 def test_tls_1_3_and_nothing_older(demo: DemoState) -> None:

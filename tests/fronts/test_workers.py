@@ -27,6 +27,7 @@ from sealwire.errors import Misuse
 from sealwire.fronts.cli.demo import free_port
 from sealwire.fronts.serve import exposed
 from sealwire.fronts.workers import run_workers
+from tests.signed_exchange import make_signed
 
 pytestmark = pytest.mark.xdist_group("server")
 APP = """
@@ -45,7 +46,7 @@ async def app(scope, receive, send):
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoState]:
     """An app that says which worker it runs in, on four of them."""
     state = DemoState(tmp_path_factory.mktemp("fleet"), free_port())
-    state.make()
+    make_signed(state)
     (state.folder / "which.py").write_text(APP)
     text = state.config.read_text().replace("sealwire.demo.exchange:app_from_environment", "which:app")
     text = text.replace("app_factory = true", "").replace('fast = "memory:"', 'fast = "sqlite:"')

@@ -11,6 +11,8 @@ LARGE: dict[str, str] = {
     "src/sealwire/call.py": "every piece of evidence on one page",
     "src/sealwire/guard.py": "one call's ten steps, deciding and recording in one place",
     "src/sealwire/ports.py": "all that is asked of the world on one page",
+    "src/sealwire/demo/books.py": "one ledger: its tables and every move between accounts",
+    "src/sealwire/demo/exchange.py": "an app as anyone would write it, read from top to bottom",
     "src/sealwire/fronts/asgi.py": "one door: what the app sees of a call, and what of its messages is the reply",
     "src/sealwire/stores/sqlite_file.py": "one file's life: made, migrated, read, written by one thread",
     "src/sealwire/build.py": "the one file that knows rooms and adapters, from settings to a wired guard",

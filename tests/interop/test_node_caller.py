@@ -10,6 +10,7 @@ import pytest
 from sealwire.admin import Admin
 from sealwire.demo.state import DemoState
 from sealwire.fronts.cli.demo import free_port, serving
+from tests.signed_exchange import make_signed
 
 pytestmark = pytest.mark.xdist_group("server")
 CALLERS = Path(__file__).with_name("node")
@@ -17,9 +18,9 @@ CALLERS = Path(__file__).with_name("node")
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoState]:
-    """The exchange, running; this and the invitation are all that is ours."""
+    """The exchange, all of it signed, running; this and the invitation are all that is ours."""
     state = DemoState(tmp_path_factory.mktemp("node"), free_port())
-    state.make()
+    make_signed(state)
     with serving(state):
         yield state
 
@@ -60,7 +61,7 @@ def test_a_client_made_from_the_page_alone(demo: DemoState) -> None:
         "otherPin": "its key is not trusted",
         "enrolled": 201,
         "discovery": True,
-        "signed": ["/v1/balances", "/v1/orders", "/v1/orders/{id}", "/v1/withdrawals"],
+        "signed": ["/v1/balances", "/v1/quotes", "/v1/orders", "/v1/orders/{id}", "/v1/withdrawals"],
         "keySet": 1,
         "balances": {"status": 200, "json": {"BTC": "10", "EUR": "100000"}},
         "ordered": [201, 201, True],

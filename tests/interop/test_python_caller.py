@@ -26,15 +26,16 @@ from tests.interop.signed import (
     sign,
     verified,
 )
+from tests.signed_exchange import make_signed
 
 pytestmark = pytest.mark.xdist_group("server")
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoState]:
-    """The exchange, running; this and the invitation are all that is ours."""
+    """The exchange, all of it signed, running; this and the invitation are all that is ours."""
     state = DemoState(tmp_path_factory.mktemp("foreign"), free_port())
-    state.make()
+    make_signed(state)
     with serving(state):
         yield state
 

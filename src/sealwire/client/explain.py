@@ -1,8 +1,9 @@
 """
-What is signed of a request and why, and the fields of one signed request, for people who want to see or copy it.
+What is signed and what is sealed of a request, and why; the fields of one signed request, for people who want to see or
+copy it.
 
-Owns: nothing but the way in: what it shows is made by the same code as every call.
-Refuses to know: the network.
+Owns: nothing but the way in: what it explains is the request that goes out, what it signs is signed by the same code as
+every call. Refuses to know: the network.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from sealwire.client.credential import Credential
 from sealwire.client.errors import ForeignOrigin
 from sealwire.client.exchange import Call, Signed
 from sealwire.client.origin import origin_of
-from sealwire.client.signing import NONCE_BYTES, base_of, by_key, compose, nonce_of
+from sealwire.client.signing import NONCE_BYTES, by_key, compose, nonce_of
+from sealwire.protocol import envelope, profile
+from sealwire.protocol.message import Request, read_head, read_target
 
 Fields = Iterable[tuple[str, str]]
 # curl writes these itself, from the URL and the body.
@@ -50,27 +53,62 @@ class SignedLine(NamedTuple):
     why: str
 
 
-def signed_lines(
-    credential: Credential,
-    method: str,
-    url: str,
-    headers: Fields = (),
-    body: bytes = b"",
-    *,
-    clock: Callable[[], float] = time.time,
-    entropy: Callable[[int], bytes] = os.urandom,
-) -> list[SignedLine]:
-    """
-    Each line of the signature base of this request, in order, with the reason for it.
+class Envelope(NamedTuple):
+    """What whoever terminates TLS sees of a sealed body: its session, its media type, and how much is inside."""
 
-    Values stand as they are signed, tokens too. Raises: ForeignOrigin, NotSignable.
+    session: str
+    content_type: str
+    content_bytes: int
+    sealed_bytes: int
+
+
+class Watched(httpx2.BaseTransport):
+    """`Transport(credential=…, inner=Watched(httpx2.HTTPTransport(…), tell))`: `tell` hears of each request, final."""
+
+    def __init__(self, inner: httpx2.BaseTransport, tell: Callable[[httpx2.Request], None]) -> None:
+        self._inner = inner
+        self._tell = tell
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Tells of it, and passes it on."""
+        self._tell(request)
+        return self._inner.handle_request(request)
+
+    def close(self) -> None:
+        """Closes what is behind."""
+        self._inner.close()
+
+
+def signed_lines(request: httpx2.Request) -> list[SignedLine]:
     """
+    Each line of the signature base of a request of this client, in order, with the reason for it; none if unsigned.
+
+    Values stand as they are signed, tokens too. Raises: Refusal if its server would not read it.
+    """
+    received, fields = read_head([(name.lower(), value) for name, value in request.headers.raw])
+    target = read_target(request.url.raw_path)
+    authority = fields[b"host"].decode("latin-1")
+    read = Request(
+        request.method, request.url.raw_path, authority, target.path, target.query, target.decoded, received, fields
+    )
+    if not profile.has_tag(read, profile.TAG):
+        return []
     lines = []
-    for line in base_of(_sign(credential, method, url, headers, body, clock, entropy)).decode("latin-1").split("\n"):
+    found = profile.claim(read, profile.TAG, profile.Plans())
+    for line in profile.build_base(found, read).decode("latin-1").split("\n"):
         component, _, value = line.partition(": ")
         name = component.split(";")[0].strip('"')
         lines.append(SignedLine(component, value, _WHY.get(name, "so that it cannot be changed")))
     return lines
+
+
+def envelope_of(request: httpx2.Request) -> Envelope | None:
+    """What shows of its sealed body; None if it has none. Raises: Refusal if its server would not read it."""
+    if request.headers.get("content-type", "").encode("latin-1") != envelope.MEDIA_TYPE:
+        return None
+    body = request.read()
+    found = envelope.read(body, envelope.Headers())
+    return Envelope(found.header.session, found.header.content_type, len(found.ciphertext), len(body))
 
 
 def signed_headers(

@@ -35,6 +35,11 @@ _MEMBERS = {"session", "kem", "sealed_key", "commitment", "expires_at", "max_req
 _JSON = ((b"content-type", b"application/json"),)
 
 
+def is_session(keyid: str) -> bool:
+    """Whether a signature's `keyid` names a session, whose two ends alone can check it, and not a public key."""
+    return _ID.fullmatch(keyid) is not None
+
+
 class Session:
     """One session. `expires_at` is Unix seconds of the server's clock; `repr` shows its id and nothing of its keys."""
 

@@ -19,8 +19,8 @@ import httpx2
 from sealwire.client import Credential, SignatureMismatch, Transport, enroll
 from sealwire.client.errors import BY_SLUG
 from sealwire.client.explain import signed_headers
+from sealwire.demo.middlemen import Recorder, Stripper
 
-_BY_THE_LIBRARY = frozenset((b"host", b"content-length"))
 _ORDER = {"market": "BTC-EUR", "side": "buy", "price": "100.00", "amount": "0.01"}
 
 
@@ -57,7 +57,7 @@ class Tour:
                 enroll(self._origin, invitation, name="tour", path=path, ca=self._ca)
             credential = Credential.load(path)
             yield Step(f"enrolled {self._user}-bot: its key was made here and never left", "", "", held=True)
-            way = _Way(self._tls)
+            way = Recorder(self._tls)
             with httpx2.Client(transport=Transport(credential=credential, inner=way), base_url=self._origin) as http:
                 yield from self._order(http, way)
                 yield self._quote(http, way)
@@ -76,9 +76,10 @@ class Tour:
         step = _refused(reply, tried, "signature-missing", "a token alone moves nothing")
         return step._replace(held=step.held and bool(token))
 
-    def _order(self, http: httpx2.Client, way: _Way) -> Iterator[Step]:
+    def _order(self, http: httpx2.Client, way: Recorder) -> Iterator[Step]:
         reply = http.post("/v1/orders", json=_ORDER)
-        opened = next(passed for passed in way.passed if passed.path.endswith("/sessions"))
+        # The last one: a server that has only just started again asks for a nonce of its own first.
+        opened = way.last("/.well-known/sealwire/sessions")
         session, kem = json.loads(opened.reply)["session"], json.loads(opened.request)["kem"]
         said = f"{kem}   {opened.seconds * 1000:.1f} ms"
         tried = f"session {session[:8]}…: our ephemeral key out, a symmetric key sealed to it back"
@@ -88,23 +89,23 @@ class Tour:
         said = "receipt verified" if proven else "no receipt"
         yield Step("POST /v1/orders        signed and sealed", str(reply.status_code), said, held)
 
-    def _quote(self, http: httpx2.Client, way: _Way) -> Step:
+    def _quote(self, http: httpx2.Client, way: Recorder) -> Step:
         reply = http.post("/v1/quotes", json={name: _ORDER[name] for name in ("market", "side", "amount")})
         held = reply.status_code == 200 and way.last("/v1/quotes").sealed() and "price" in reply.json()
         said = "under the session's key: fast, and no receipt"
         return Step("POST /v1/quotes        sealed, session_mac", str(reply.status_code), said, held)
 
-    def _seen(self, way: _Way) -> Step:
+    def _seen(self, way: Recorder) -> Step:
         seen = way.last("/v1/orders").request
         held = not any(value.encode() in seen for value in _ORDER.values())
         return Step("whoever terminates TLS saw of that order", "", f"{seen[:24].decode()}…: nothing of it", held)
 
-    def _replayed(self, plain: httpx2.Client, way: _Way) -> Step:
+    def _replayed(self, plain: httpx2.Client, way: Recorder) -> Step:
         order = way.last("/v1/orders")
         again = plain.post("/v1/orders", headers=order.fields, content=order.request)
         return _refused(again, "the same bytes again", "replay-detected", "this message was accepted before")
 
-    def _digit_changed(self, http: httpx2.Client, way: _Way) -> Step:
+    def _digit_changed(self, http: httpx2.Client, way: Recorder) -> Step:
         way.changing = True
         try:
             http.post("/v1/orders", json=_ORDER)
@@ -122,7 +123,7 @@ class Tour:
 
     def _prefix_stripped(self, credential: Credential) -> Step:
         tried = "a proxy stripped a prefix"
-        with httpx2.Client(transport=Transport(credential=credential, inner=_Stripping(self._tls))) as http:
+        with httpx2.Client(transport=Transport(credential=credential, inner=Stripper(self._tls))) as http:
             try:
                 reply = http.get(f"{self._origin}/api/v1/balances")
             except SignatureMismatch as error:
@@ -139,71 +140,6 @@ class Tour:
     def _signed(self, credential: Credential, clock: Callable[[], float] = time.time) -> list[tuple[str, str]]:
         signed = signed_headers(credential, "GET", f"{self._origin}/v1/balances", clock=clock)
         return [(name, value) for name, value in signed if name != "host"]
-
-
-class _Passed(NamedTuple):
-    """One exchange as whoever terminates TLS sees it."""
-
-    path: str
-    fields: list[tuple[bytes, bytes]]
-    request: bytes
-    reply: bytes
-    seconds: float
-
-    def sealed(self) -> bool:
-        """Both ways in JOSE's compact form."""
-        return self.request.startswith(b"eyJ") and self.reply.startswith(b"eyJ")
-
-
-class _Way(httpx2.BaseTransport):
-    """A proxy on the way that keeps all it sees, and changes a digit when it is told to."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._inner = httpx2.HTTPTransport(verify=context)
-        self.passed: list[_Passed] = []
-        self.changing = False
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Passes the request on."""
-        body = sent = request.read()
-        if self.changing and body.startswith(b"eyJ"):
-            sent = body[:-1] + (b"A" if body[-1:] != b"A" else b"B")
-        fields = [(name, value) for name, value in request.headers.raw if name.lower() not in _BY_THE_LIBRARY]
-        began = time.perf_counter()
-        reply = self._inner.handle_request(
-            httpx2.Request(request.method, request.url, headers=fields, content=sent, extensions=request.extensions)
-        )
-        content = reply.read()
-        self.passed.append(_Passed(request.url.path, fields, sent, content, time.perf_counter() - began))
-        return httpx2.Response(reply.status_code, headers=reply.headers, stream=httpx2.ByteStream(content))
-
-    def last(self, path: str) -> _Passed:
-        """What passed last on this path."""
-        return next(passed for passed in reversed(self.passed) if passed.path == path)
-
-    def close(self) -> None:
-        """Closes what is behind."""
-        self._inner.close()
-
-
-class _Stripping(httpx2.BaseTransport):
-    """A proxy on the way that takes `/api` off the path."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._inner = httpx2.HTTPTransport(verify=context)
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Passes the request on without its prefix."""
-        stripped = request.url.copy_with(raw_path=request.url.raw_path.removeprefix(b"/api"))
-        return self._inner.handle_request(
-            httpx2.Request(
-                request.method, stripped, headers=request.headers, stream=request.stream, extensions=request.extensions
-            )
-        )
-
-    def close(self) -> None:
-        """Closes what is behind."""
-        self._inner.close()
 
 
 def _refused(reply: httpx2.Response, tried: str, slug: str, said: str) -> Step:

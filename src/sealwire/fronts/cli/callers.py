@@ -14,7 +14,9 @@ import typer
 
 from sealwire.client import Credential, Transport, enroll
 from sealwire.client.enrolment import Invitation
-from sealwire.client.explain import as_curl, signed_headers, signed_lines
+from sealwire.client.explain import Watched, as_curl, envelope_of, signed_headers, signed_lines
+from sealwire.client.session import is_session
+from sealwire.client.shared import tls_context
 from sealwire.fronts.cli.options import Ended, wrong_usage
 
 CredentialOption = Annotated[Path | None, typer.Option(help="The credential file. Default: the only one in .sealwire.")]
@@ -51,10 +53,10 @@ def call(
     path: Annotated[str, typer.Argument(help="Path and query, as in /v1/balances.")],
     body: BodyOption = None,
     credential: CredentialOption = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Print each line that is signed, and why.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Print what is signed and sealed, and why.")] = False,
 ) -> None:
     """
-    Send one signed call and print the proven reply.
+    Send one call, signed and where its rule says so sealed, and print the proven reply.
 
     Exit code 0 if it was done, 4 if it is not allowed, 5 if the answer is no, 6 if nothing answers.
     """
@@ -63,11 +65,13 @@ def call(
         wrong_usage(f"{path}: a path begins with /, and the credential says at which origin: {known.origin}")
     content, headers = _content(method, body)
     url = httpx2.URL(known.origin + path)
-    if explain:
-        _explain(known, method, url, headers, content)
-    with httpx2.Client(transport=Transport(credential=known)) as http:
+    inner = httpx2.HTTPTransport(verify=tls_context(None, known.ca))
+    way = Watched(inner, _explain) if explain else inner
+    with httpx2.Client(transport=Transport(credential=known, inner=way)) as http:
         reply = http.request(method.upper(), url, headers=headers, content=content or None)
-    typer.echo(f"{reply.status_code}  receipt verified", err=True)
+        receipt = reply.extensions["sealwire"]
+    by_session = is_session(receipt.keyid)
+    typer.echo(f"{reply.status_code}  {'proven by the session' if by_session else 'receipt verified'}", err=True)
     typer.echo(for_terminal(reply.text) if sys.stdout.isatty() else reply.text)
     if reply.is_error:
         code = 4 if reply.status_code == NOT_ALLOWED else 6 if reply.status_code in _NOT_THERE else 5
@@ -109,14 +113,27 @@ def found_credential(given: Path | None) -> Path:
     return every[0]
 
 
-def _explain(known: Credential, method: str, url: httpx2.URL, headers: list[tuple[str, str]], content: bytes) -> None:
-    for line in signed_lines(known, method, str(url), headers, content):
+def _explain(request: httpx2.Request) -> None:
+    """What a person is told of one request as it goes out; of what the client asks for itself, a line."""
+    path = request.url.path
+    typer.echo(f"{request.method} {for_terminal(path)}", err=True)
+    if path.startswith("/.well-known/sealwire/"):
+        return
+    for line in signed_lines(request):
         parts = line.value.replace(";", ";\n") if line.component == '"@signature-params"' else line.value
-        value = [piece for part in parts.split("\n") for piece in _wrapped(part)] or [""]
-        first, *rest = [*value, *_wrapped(line.why)]
-        typer.echo(f"  {line.component:<20}{first}", err=True)
-        for more in rest:
-            typer.echo(f"{' ' * 22}{more}", err=True)
+        _row(line.component, [piece for part in parts.split("\n") for piece in _wrapped(part)] or [""], line.why)
+    sealed = envelope_of(request)
+    if sealed is not None:
+        what = f"{sealed.content_bytes} bytes of {sealed.content_type}, as a JWE of {sealed.sealed_bytes}"
+        _row("sealed", _wrapped(what), "so that whoever terminates TLS sees its type and length, and nothing of it")
+        _row("by", [sealed.session], "a key of this session, which its two ends alone have")
+
+
+def _row(left: str, values: list[str], why: str) -> None:
+    first, *rest = [*(for_terminal(value) for value in values), *_wrapped(why)]
+    typer.echo(f"  {left:<20}{first}", err=True)
+    for more in rest:
+        typer.echo(f"{' ' * 22}{more}", err=True)
 
 
 def _wrapped(text: str) -> list[str]:

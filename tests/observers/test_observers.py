@@ -4,8 +4,11 @@ import asyncio
 import json
 import logging
 import os
+from datetime import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from sealwire.call import Outcome
@@ -37,6 +40,21 @@ def test_a_line_for_each_outcome() -> None:
         250_000_000,
     )
     assert line["process.pid"] == os.getpid()
+
+
+@given(texts=st.lists(st.text(max_size=40), min_size=9, max_size=9), at=st.floats(0, 2**33), seconds=st.floats(0, 1e6))
+def test_the_line_is_what_an_encoder_writes(texts: list[str], at: float, seconds: float) -> None:
+    """The line is put together by hand, because it is written for each call; here the library reads and writes it."""
+    request, template, method, code, decision, client, user, key, address = texts
+    lines: list[str] = []
+    JsonLog(lines.append).heard(
+        Outcome(request, at, template, method, 200, code, decision, client, user, key, address, seconds, None, True)
+    )
+    read = json.loads(lines[0])
+    assert json.dumps(read, ensure_ascii=True, separators=(",", ":")) == lines[0]
+    assert list(read.values())[2] == decision
+    assert list(read.values())[5:] == [request, method, 200, template, address, user, client, key, code, os.getpid()]
+    assert datetime.fromisoformat(read["@timestamp"]).timestamp() == pytest.approx(at, abs=0.002)
 
 
 def test_an_exception_without_its_message() -> None:

@@ -44,7 +44,9 @@ class ExactProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _held_bytes = 0
     _in_head = True
-    _overdue: asyncio.TimerHandle | None = None
+    _due: float | None = None  # when what is expected must have come, by the loop's clock
+    _alarm: asyncio.TimerHandle | None = None
+    _rings = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A peer: it must come with a head."""
@@ -53,7 +55,9 @@ class ExactProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone, and so is what was expected of it."""
-        self._expect_within(None)
+        self._due = None
+        if self._alarm is not None:
+            self._alarm.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -84,6 +88,7 @@ class ExactProtocol(HttpToolsProtocol):
         exact = extensions[TARGET_EXTENSION] = {"target": self.url}
         self._expect_within(_BODY_SECONDS)
         super().on_headers_complete()
+        self.cycle.transport = _Joined(self.transport, self.cycle, self.loop)  # type: ignore[assignment]  # what it uses
         exact["taken"] = functools.partial(_taken, self.cycle)
 
     def on_message_complete(self) -> None:
@@ -108,9 +113,24 @@ class ExactProtocol(HttpToolsProtocol):
 
     def _expect_within(self, seconds: float | None) -> None:
         """The connection ends if what is expected next does not come in time; None: nothing is."""
-        if self._overdue is not None:
-            self._overdue.cancel()
-        self._overdue = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
+        self._due = None if seconds is None else self.loop.time() + seconds
+        # A timer that rings too early looks again: one made and cancelled for each message costs more than it.
+        if self._due is not None and (self._alarm is None or self._due < self._rings):
+            self._set_alarm(self._due)
+
+    def _set_alarm(self, at: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._rings = self.loop.call_at(at, self._ring), at
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._due is None:
+            return
+        if self._due <= self.loop.time():
+            self.transport.abort()
+        else:
+            self._set_alarm(self._due)
 
     def _judge_framing(self) -> None:
         """What the parser reads on with, and a body would be lost or found by it (RFC 9112 sections 2.3 and 6.1)."""
@@ -127,6 +147,46 @@ class ExactProtocol(HttpToolsProtocol):
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES + _LINE:
             raise ValueError("the head is over its limit")
+
+
+class _Joined:
+    """
+    The transport as one call sees it: the head of its reply waits for the first bytes of its body, within one turn of
+    the loop, so that both leave together. Two writes would wake the peer twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop):
+        self._transport = transport
+        self._cycle = cycle
+        self._loop = loop
+        self._begun = False
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Part of the reply, or of what comes before it (100 Continue)."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        elif self._begun or not self._cycle.response_started:
+            self._transport.write(data)
+        else:
+            self._begun = True
+            self._head = data
+            self._loop.call_soon(self._flush)
+
+    def is_closing(self) -> bool:
+        """As the transport says."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """The connection ends behind what was written."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
 
 
 def _taken(cycle: RequestResponseCycle) -> bool:

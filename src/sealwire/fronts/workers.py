@@ -29,7 +29,7 @@ from sealwire.clock import SystemClock
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import GuardedApp
-from sealwire.fronts.serve import exposed, find_named, guarded, log_to_stderr, server_context, write_line
+from sealwire.fronts.serve import exposed, find_named, guarded, log_to_stderr, server_context, settle, write_line
 from sealwire.fronts.server import configuration
 from sealwire.stores import sqlite_fast, sqlite_sessions
 
@@ -104,7 +104,9 @@ def worker_app() -> GuardedApp:
     settings = load(Path(os.environ[_CONFIG]))
     ports = open_ports(settings, Path(os.environ[_FAST]))
     atexit.register(ports.close)
-    return guarded(settings, ports, write_line)
+    app = guarded(settings, ports, write_line)
+    settle()
+    return app
 
 
 def worker_context(_config: uvicorn.Config, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

@@ -7,6 +7,7 @@ and no exception's message, since what the caller sent may be in it.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import re
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii as quoted
 
 from sealwire.call import Outcome
 
@@ -28,24 +30,18 @@ class JsonLog:
 
     def heard(self, outcome: Outcome) -> None:
         """As the port says."""
-        line = {
-            "@timestamp": _timestamp(outcome.at),
-            "log.level": "info" if outcome.decision in ("entered", "repeated") else "warning",
-            "event.action": outcome.decision,
-            "event.outcome": "success" if outcome.code == "ok" else "failure",
-            "event.duration": int(outcome.duration_seconds * 1e9),
-            "http.request.id": outcome.request_id,
-            "http.request.method": outcome.method,
-            "http.response.status_code": outcome.status,
-            "url.template": outcome.template,
-            "client.ip": outcome.address,
-            "user.id": outcome.user,
-            "sealwire.client": outcome.client,
-            "sealwire.key": outcome.key,
-            "sealwire.code": outcome.code,
-            "process.pid": os.getpid(),
-        }
-        self._write(json.dumps(line, ensure_ascii=True, separators=(",", ":")))
+        # One formatted string, a third of what a general encoder takes; a test holds the two together.
+        level = "info" if outcome.decision in ("entered", "repeated") else "warning"
+        self._write(
+            f'{{"@timestamp":"{_timestamp(outcome.at)}","log.level":"{level}",'
+            f'"event.action":{quoted(outcome.decision)},'
+            f'"event.outcome":"{"success" if outcome.code == "ok" else "failure"}",'
+            f'"event.duration":{int(outcome.duration_seconds * 1e9)},"http.request.id":{quoted(outcome.request_id)},'
+            f'"http.request.method":{quoted(outcome.method)},"http.response.status_code":{outcome.status},'
+            f'"url.template":{quoted(outcome.template)},"client.ip":{quoted(outcome.address)},'
+            f'"user.id":{quoted(outcome.user)},"sealwire.client":{quoted(outcome.client)},'
+            f'"sealwire.key":{quoted(outcome.key)},"sealwire.code":{quoted(outcome.code)},"process.pid":{os.getpid()}}}'
+        )
 
 
 class JsonFormatter(logging.Formatter):
@@ -73,4 +69,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{_second(int(seconds))}.{int(seconds % 1 * 1000):03}Z"
+
+
+@functools.lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")

@@ -7,6 +7,8 @@ series.
 
 from __future__ import annotations
 
+import functools
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from sealwire.call import Outcome
@@ -33,6 +35,9 @@ class Metrics:
             registry=registry,
             buckets=_SKEW_BUCKETS,
         )
+        # The library looks a child up anew, under a lock, at each call; there are as many as it has itself.
+        self._decided = functools.cache(self._decisions.labels)
+        self._taking = functools.cache(self._duration.labels)
 
     def clock_stepped(self) -> None:
         """The wall clock was set while this process ran."""
@@ -41,8 +46,8 @@ class Metrics:
     def heard(self, outcome: Outcome) -> None:
         """As the port says."""
         reason, route = outcome.code.partition("/")[0], outcome.template or "none"
-        self._decisions.labels(outcome.decision, reason, route).inc()
-        self._duration.labels(route).observe(outcome.duration_seconds)
+        self._decided(outcome.decision, reason, route).inc()
+        self._taking(route).observe(outcome.duration_seconds)
         if reason == "replay-detected":
             self._replays.inc()
         if outcome.skew_seconds is not None:

@@ -20,7 +20,7 @@ from sealwire.ports import (
     Recorded,
 )
 from sealwire.protocol.window import SKEW_SECONDS
-from sealwire.stores.sqlite_file import SqliteFile
+from sealwire.stores.sqlite_file import Insert, SqliteFile
 
 _FAULT = ("audit-unavailable", "write")
 _PURGE_EVERY_SECONDS = 1.0
@@ -39,15 +39,17 @@ class SqliteLedger:
         self, decision: Decision, nonce: DurableNonce | None = None, idempotency: IdempotencyClaim | None = None
     ) -> Recorded:
         """As the port says."""
+        if nonce is None and idempotency is None:
+            alone: Insert[Recorded] = Insert(_INSERT_DECISION, decision, "recorded")
+            return await self._file.write(alone, _FAULT)
 
         def work(connection: sqlite3.Connection) -> Recorded:
-            if nonce is not None or idempotency is not None:
-                now = self._clock.now()
-                self._purge(connection, now)
-                if nonce is not None and (lost := _claim_nonce(connection, nonce, now)):
-                    return lost
-                if idempotency is not None and not _claim_idempotency(connection, idempotency, now):
-                    return "taken"
+            now = self._clock.now()
+            self._purge(connection, now)
+            if nonce is not None and (lost := _claim_nonce(connection, nonce, now)):
+                return lost
+            if idempotency is not None and not _claim_idempotency(connection, idempotency, now):
+                return "taken"
             connection.execute(_INSERT_DECISION, decision)
             return "recorded"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -31,14 +32,34 @@ _BATCH = 256
 _WAL_TRIES = 50
 
 
+class Insert(Generic[T]):
+    """
+    Work that adds one row and answers with `done`. Those that stand together in a batch are one call to SQLite, since
+    between two calls the writer would wait its turn with the event loop.
+    """
+
+    __slots__ = ("done", "sql", "values")
+
+    def __init__(self, sql: str, values: tuple[object, ...], done: T) -> None:
+        self.sql = sql
+        self.values = values
+        self.done = done
+
+    def __call__(self, connection: sqlite3.Connection) -> T:
+        """The row alone."""
+        connection.execute(self.sql, self.values)
+        return self.done
+
+
 class _Job(Generic[T]):
     """One piece of work on its way to the writer and back. `abandoned` once nobody waits for it."""
 
-    __slots__ = ("abandoned", "failure", "future", "result", "work")
+    __slots__ = ("abandoned", "failure", "future", "result", "since", "work")
 
-    def __init__(self, work: Work[T], future: asyncio.Future[T]) -> None:
+    def __init__(self, work: Work[T], future: asyncio.Future[T], since: float) -> None:
         self.work = work
         self.future = future
+        self.since = since  # by the loop's clock
         self.abandoned = False
         self.result: T | None = None
         self.failure: BaseException | None = None
@@ -56,12 +77,16 @@ class _Lane:
         self.loop = loop
         self._batches = batches
         self._waiting: list[_Job[Any]] = []
+        self._away: list[_Job[Any]] = []  # with the writer
         self._counted = 0
         self._held = False  # by a writer at work, or by a look at the loop's next turn
+        self._overdue: asyncio.TimerHandle | None = None
 
     def add(self, job: _Job[Any]) -> None:
         """Puts a job behind those that wait."""
         self._waiting.append(job)
+        if self._overdue is None:
+            self._overdue = self.loop.call_later(WRITE_SECONDS, self._give_up)
         if not self._held:
             self._held = True
             self._counted = len(self._waiting)
@@ -82,10 +107,23 @@ class _Lane:
 
     def _hand_over(self) -> None:
         batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+        self._away += batch
         self._batches.put(_Batch(self, batch))
 
+    def _give_up(self) -> None:
+        """Jobs that have waited too long are a Fault; one timer serves all, and comes back for those behind."""
+        self._overdue = None
+        late = self.loop.time() - WRITE_SECONDS
+        pending = [job for job in (*self._away, *self._waiting) if not job.abandoned]
+        for job in pending:
+            if job.since > late:
+                self._overdue = self.loop.call_at(job.since + WRITE_SECONDS, self._give_up)
+                return
+            _abandon(job)
+
     def written(self, jobs: list[_Job[Any]]) -> None:
-        """The writer is done with these jobs; in the loop's own thread."""
+        """The writer is done with these jobs, the first of those it had; in the loop's own thread."""
+        del self._away[: len(jobs)]
         _hand_back(jobs)
         self._held = bool(self._waiting)
         if self._held:
@@ -138,13 +176,12 @@ class SqliteFile:
             raise Fault(*fault)  # closed, or left behind by a fork: nobody would ever write it
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        job = _Job(work, future)
+        job = _Job(work, future, loop.time())
         lane = self._lanes.get(loop)
         if lane is None:
             self._lanes = {other: kept for other, kept in self._lanes.items() if not other.is_closed()}
             lane = self._lanes[loop] = _Lane(loop, self._batches)
         lane.add(job)
-        bound = loop.call_later(WRITE_SECONDS, _abandon, job)
         try:
             return await future
         except (sqlite3.Error, TimeoutError):
@@ -152,8 +189,6 @@ class SqliteFile:
         except asyncio.CancelledError:
             job.abandoned = True
             raise
-        finally:
-            bound.cancel()
 
     def close(self) -> None:
         """Writes what waits and ends the thread; a second time nothing happens."""
@@ -174,15 +209,29 @@ class SqliteFile:
 def _commit(connection: sqlite3.Connection, batch: list[_Job[Any]]) -> None:
     try:
         connection.execute("BEGIN IMMEDIATE")
-        for job in batch:
-            if not job.abandoned:
-                _run(connection, job)
+        for sql, jobs in itertools.groupby((job for job in batch if not job.abandoned), _inserts):
+            if sql:
+                _insert(connection, sql, list(jobs))
+            else:
+                for job in jobs:
+                    _run(connection, job)
         connection.execute("COMMIT")
     except sqlite3.Error as why:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         for job in batch:
             job.failure = why
+
+
+def _inserts(job: _Job[Any]) -> str:
+    return job.work.sql if isinstance(job.work, Insert) else ""
+
+
+def _insert(connection: sqlite3.Connection, sql: str, jobs: list[_Job[Any]]) -> None:
+    work = [job.work for job in jobs if isinstance(job.work, Insert)]
+    connection.executemany(sql, [insert.values for insert in work])
+    for job, insert in zip(jobs, work, strict=True):
+        job.result = insert.done
 
 
 def _run(connection: sqlite3.Connection, job: _Job[Any]) -> None:

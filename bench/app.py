@@ -5,6 +5,7 @@ from fastapi import FastAPI, Request
 app = FastAPI()
 
 
+@app.get("/v1/ticks")
 @app.get("/v1/time")
 async def read_time() -> dict[str, str]:
     """An answer of few bytes."""

@@ -1,6 +1,8 @@
 """What callers notice: an app behind our guard beside the same app without it, over sockets, each on one core."""
 
 import asyncio
+import hashlib
+import json
 import os
 import secrets
 import socket
@@ -11,22 +13,28 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.timing import Figures, ratio
 from sealwire.build import open_ports
-from sealwire.client.exchange import Call, Outgoing
-from sealwire.client.signing import by_key, compose, nonce_of
+from sealwire.client.exchange import Call
+from sealwire.client.session import PATH
+from sealwire.client.signing import Signatures, by_key, by_session, compose, nonce_of
 from sealwire.config import load
 from sealwire.keys.file import make_signing_key, make_wrapping_key
 from sealwire.ports import Invitation
-from sealwire.protocol.jwk import Signer, load_verifier
+from sealwire.protocol.handshake import KeyPair, Keys, Terms
+from sealwire.protocol.jwk import Signer, load_verifier, unb64url
 from sealwire.protocol.signature import signer_of
 
 _ROUNDS, _CALLS, _WARM = 5, 1_500, 300
 _PYTHON, _ROOT = Path(sys.executable), Path(__file__).parent.parent
+_JSON = ((b"content-type", b"application/json"),)
+_TIME = Call("GET", b"/v1/time")
+_ORDER = Call("POST", b"/v1/orders", _JSON, b'{"market": "BTC-EUR", "side": "buy", "amount": "0.01"}')
 _POLICY = """\
 environment = "development"
 public_origins = ["http://127.0.0.1:{port}"]
@@ -42,12 +50,18 @@ durable = "sqlite:sealwire.db"
 path = "/v1/**"
 methods = ["GET", "POST"]
 profile = "signed"
+[[rules]]
+path = "/v1/ticks"
+methods = ["GET"]
+profile = "sealed"
+session_mac = true
 """
 
 
 def served(folder: Path) -> Figures:
     """
-    asgi_signed_vs_fastapi_plain: signed GETs a second over those of the bare app, 32 callers. added_p50_vs_commit and
+    asgi_signed_vs_fastapi_plain: signed GETs a second over those of the bare app, 32 callers.
+    asgi_sealed_mac_vs_fastapi_plain: the same with sealed answers, under a session's key. added_p50_vs_commit and
     added_p99_vs_commit: what the guard adds to a signed POST over one durable commit, at 1 caller, and `at_64`.
     """
     cores = sorted(os.sched_getaffinity(0))
@@ -65,13 +79,38 @@ def served(folder: Path) -> Figures:
 
 
 def _rates(signer: Signer, guarded: int, plain: int) -> Figures:
-    rates: tuple[list[float], list[float]] = ([], [])
+    session, keys = _session(signer, guarded)
+    ticks = Call("GET", b"/v1/ticks", ((b"sealwire-session", session.encode()),))
+    ways: dict[str, tuple[int, Signatures, Call]] = {
+        "asgi_signed_vs_fastapi_plain": (guarded, by_key(signer), _TIME),
+        "asgi_sealed_mac_vs_fastapi_plain": (guarded, by_session(session, keys.c2s_mac), ticks),
+        "": (plain, by_key(signer), _TIME),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(_ROUNDS):
-        for port, kept in ((guarded, rates[0]), (plain, rates[1])):
-            begun, took = time.perf_counter(), _load(port, [_signed(signer, port, "GET") for _ in range(_CALLS)], 32)
+        for name, (port, by, call) in ways.items():
+            begun, took = time.perf_counter(), _load(port, [_signed(by, port, call) for _ in range(_CALLS)], 32)
             assert time.perf_counter() - begun < 50, "the signatures ran out"
-            kept.append(_CALLS / took[0])
-    return {"asgi_signed_vs_fastapi_plain": ratio(statistics.median(rates[0]), statistics.median(rates[1]), "rps")}
+            rates[name].append(_CALLS / took[0])
+    bare = statistics.median(rates.pop(""))
+    return {name: ratio(statistics.median(kept), bare, "rps") for name, kept in rates.items()}
+
+
+def _session(signer: Signer, port: int) -> tuple[str, Keys]:
+    """Opens a session: its id, and its keys."""
+    pair, authority, nonce = KeyPair("X25519"), f"127.0.0.1:{port}", nonce_of(secrets.token_bytes(18))
+    asked = json.dumps({"kem": pair.kem, "public_key": pair.public_key}).encode()
+    head = compose(Call("POST", PATH, _JSON, asked), authority)
+    request = by_key(signer).put_on(head, int(time.time()), nonce).request
+    connection = HTTPConnection(authority, timeout=20)
+    fields = {name.decode(): value.decode() for name, value in request.headers}
+    connection.request("POST", PATH.decode(), asked, fields)
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    bounds = (answer["expires_at"], answer["max_requests"])
+    digest = hashlib.sha256(asked).digest()
+    context = Terms(authority, signer.keyid, pair.kem, answer["session"], digest, nonce, *bounds).context()
+    return answer["session"], Keys(pair.open(unb64url(answer["sealed_key"]), context), context)
 
 
 def _latencies(folder: Path, signer: Signer, guarded: int, plain: int) -> Figures:
@@ -81,7 +120,7 @@ def _latencies(folder: Path, signer: Signer, guarded: int, plain: int) -> Figure
         taken: dict[int, list[float]] = {guarded: [], plain: []}
         for _ in range(_ROUNDS):
             for port, kept in taken.items():
-                kept += _load(port, [_signed(signer, port, "POST") for _ in range(calls)], callers)[1]
+                kept += _load(port, [_signed(by_key(signer), port, _ORDER) for _ in range(calls)], callers)[1]
         for name, rank in (("added_p50_vs_commit", 50), ("added_p99_vs_commit", 99)):
             added = (_at(taken[guarded], rank) - _at(taken[plain], rank)) * 1e6
             commit = _at(commits, rank) * 1e6
@@ -110,15 +149,11 @@ def _commits(folder: Path) -> list[float]:
     return taken
 
 
-def _signed(signer: Signer, port: int, method: str) -> bytes:
-    body = b'{"market": "BTC-EUR", "side": "buy", "amount": "0.01"}' if method == "POST" else b""
-    fields = ((b"content-type", b"application/json"),) if body else ()
-    call = Call(method, b"/v1/orders" if body else b"/v1/time", fields, body)
+def _signed(by: Signatures, port: int, call: Call) -> bytes:
     head = compose(call, f"127.0.0.1:{port}", nonce_of(secrets.token_bytes(16)))
-    request = by_key(signer).put_on(head, int(time.time()), nonce_of(secrets.token_bytes(18))).request
-    sent = Outgoing(method, request.target, request.headers, body)
-    lines = b"".join(name + b": " + value + b"\r\n" for name, value in sent.headers)
-    return method.encode() + b" " + sent.target + b" HTTP/1.1\r\n" + lines + b"\r\n" + body
+    request = by.put_on(head, int(time.time()), nonce_of(secrets.token_bytes(18))).request
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in request.headers)
+    return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (call.method.encode(), call.target, lines, call.body)
 
 
 def _load(port: int, requests: list[bytes], callers: int) -> tuple[float, list[float]]:

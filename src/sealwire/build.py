@@ -14,21 +14,27 @@ from typing import NamedTuple
 
 from sealwire.call import Rule
 from sealwire.clock import SystemClock, synchronised
-from sealwire.config import Settings, policy_version
+from sealwire.config import NoticeTable, Settings, policy_version
+from sealwire.desk import Desk
 from sealwire.endpoints import BASE, Endpoints, Published, endpoint_rules
 from sealwire.errors import Misuse
 from sealwire.guard import Deployment, Guard
 from sealwire.keys.file import FileKeyring, is_development
+from sealwire.named import find
+from sealwire.observers.notice import LoggedNotices, MailedNotices
 from sealwire.observers.tally import Tally
 from sealwire.pipeline import build_pipeline
 from sealwire.ports import (
+    Approvals,
     BucketStore,
     Clock,
     Directory,
     Entropy,
+    Factors,
     Keyring,
     Ledger,
     NonceStore,
+    Notices,
     Observer,
     SessionStore,
 )
@@ -38,6 +44,7 @@ from sealwire.routes import Routes
 from sealwire.sessions import DEFAULT_TERMS, SessionEndpoints, SessionTerms, session_rules
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
 from sealwire.stores.sqlite import SqliteLedger
+from sealwire.stores.sqlite_approvals import SqliteApprovals
 from sealwire.stores.sqlite_directory import SqliteDirectory
 from sealwire.stores.sqlite_fast import SqliteFast
 from sealwire.stores.sqlite_file import SqliteFile
@@ -61,6 +68,9 @@ class Ports(NamedTuple):
     clock: Clock
     entropy: Entropy
     close: Callable[[], None]
+    approvals: Approvals
+    factors: Factors
+    notices: Notices
 
 
 def open_ports(settings: Settings, fast_file: Path | None = None) -> Ports:
@@ -90,8 +100,32 @@ def open_ports(settings: Settings, fast_file: Path | None = None) -> Ports:
         for closer in closers:
             closer()
 
-    directory, ledger = SqliteDirectory(file), SqliteLedger(file, clock)
-    return Ports(directory, ledger, nonces, sessions, buckets, keyring, clock, entropy, close)
+    directory, ledger, people = SqliteDirectory(file), SqliteLedger(file, clock), SqliteApprovals(file, clock)
+    notices: Notices = LoggedNotices()
+    if settings.notice is not None:
+        notices = mailed = _mailed(settings, settings.notice)
+        closers.insert(0, mailed.close)
+    return Ports(
+        directory, ledger, nonces, sessions, buckets, keyring, clock, entropy, close, people, people, notices
+    )  # fmt: skip
+
+
+def _mailed(settings: Settings, notice: NoticeTable) -> MailedNotices:
+    """Raises: Misuse for a password that cannot be read."""
+    login = None
+    if notice.password:
+        try:
+            login = (notice.user, settings.resolve(notice.password).read_text("utf-8").strip())
+        except OSError as why:
+            raise Misuse(f'notice.password = "{notice.password}": {why.strerror}') from None
+    scheme, _, place = notice.smtp.partition("://")
+    host, _, port = place.rpartition(":")
+
+    def address(user: str) -> str | None:
+        found = find(settings.path.parent, "notice.address", notice.address)(user)
+        return None if found is None else str(found)
+
+    return MailedNotices((host.strip("[]"), int(port), scheme == "smtps"), notice.sender, address, login)
 
 
 def build_guard(settings: Settings, ports: Ports, observers: tuple[Observer, ...] = ()) -> Guard:
@@ -110,6 +144,7 @@ def build_guard(settings: Settings, ports: Ports, observers: tuple[Observer, ...
         rotation_overlap_seconds=settings.rotation_overlap,
         session_terms=SessionTerms(settings.sessions.lifetime, settings.sessions.max_requests),
         line_fingerprints=settings.line_fingerprints,
+        pages=settings.pages.origin if settings.pages is not None else "",
         observers=observers,
     )
 
@@ -144,6 +179,7 @@ def wire(
     rotation_overlap_seconds: int = 86_400,
     session_terms: SessionTerms = DEFAULT_TERMS,
     line_fingerprints: bool = True,
+    pages: str = "",
     observers: tuple[Observer, ...] = (),
 ) -> Guard:
     """A guard from its parts. Raises: Misuse for rules that cannot stand together."""
@@ -159,6 +195,7 @@ def wire(
         # Sessions are offered where some rule takes them, and are not there otherwise.
         table |= SessionEndpoints(session_terms, ports.sessions, ports.clock, ports.entropy).table()
         own += session_rules()
+    desk = Desk(ports.approvals, ports.keyring, ports.entropy, ports.notices, pages)
     pipeline = build_pipeline(
         directory=ports.directory,
         nonces=ports.nonces,
@@ -167,6 +204,7 @@ def wire(
         ledger=ports.ledger,
         keyring=ports.keyring,
         entropy=ports.entropy,
+        desk=desk,
         line_fingerprints=line_fingerprints,
     )
     tally = Tally(ports.ledger)
@@ -192,6 +230,7 @@ def wire(
         entropy=ports.entropy,
         issue_nonce=issue_nonce,
         observers=(*observers, tally),
+        desk=desk,
         closing=closing,
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from sealwire.errors import Refusal
+from sealwire.protocol.approval import Sentence, Shown
 from sealwire.protocol.envelope import Envelope
 from sealwire.protocol.handshake import Keys
 from sealwire.protocol.jwk import Verifier
@@ -40,18 +41,19 @@ class KeyRecord(NamedTuple):
     scopes: frozenset[str]
     addresses: tuple[str, ...]
     verifier: Verifier
-    state: str  # active, retiring, revoked
+    state: str  # active, retiring, revoked, frozen
     enrolled_at: float
     expires_at: float | None
     follows: str = ""  # the key that this one was rotated from
+    frozen_at: float = -1  # when it was frozen last, thawed or not: sessions opened until then are over
 
 
 def usable(key: KeyRecord | None, now: float) -> KeyRecord:
     """The key, if it may sign now. Raises: key-unknown, in the same words whatever the cause."""
     if key is None:
         raise Refusal("key-unknown", "unknown", failed="key")
-    if key.state == "revoked":
-        raise Refusal("key-unknown", "revoked", failed="key")
+    if key.state in ("revoked", "frozen"):
+        raise Refusal("key-unknown", key.state, failed="key")
     if key.expires_at is not None and now >= key.expires_at:
         raise Refusal("key-unknown", "expired", failed="key")
     return key
@@ -59,8 +61,8 @@ def usable(key: KeyRecord | None, now: float) -> KeyRecord:
 
 class Session(NamedTuple):
     """
-    A session as the store knows it: the signing key that opened it, its end in Unix seconds, how many messages it may
-    carry, and its keys, which `repr` does not show.
+    A session as the store knows it: the signing key that opened it, when it was opened and its end in Unix seconds, how
+    many messages it may carry, and its keys, which `repr` does not show.
     """
 
     id: str
@@ -68,6 +70,49 @@ class Session(NamedTuple):
     expires_at: int
     max_requests: int
     keys: Keys
+    opened_at: float = 0
+
+
+class Approval(NamedTuple):
+    """
+    One person's yes or no to one call. `binding` are keyed digests of what it is bound to (`protocol/approval.PARTS`),
+    `shown` the sentence, wrapped by the key home, `factors` the kinds that may approve it, `address` where the call
+    came from. Times are Unix seconds.
+    """
+
+    id: str
+    client: str
+    client_name: str
+    user: str
+    key: str
+    binding: tuple[bytes, ...]
+    shown: bytes
+    template: str
+    factors: tuple[str, ...]
+    address: str
+    asked_at: float
+    expires_at: float
+    state: str = "pending"
+    decided_at: float = 0
+    how: str = ""  # the kind of factor that approved it
+
+    def state_at(self, now: float) -> str:
+        """Its state, where one that can still change counts as expired once its time is over."""
+        return "expired" if self.state in ("pending", "approved") and now >= self.expires_at else self.state
+
+    def __repr__(self) -> str:
+        return f"Approval({self.id}, {self.state})"
+
+
+class Approve(NamedTuple):
+    """
+    What a critical rule wants approved: the sentence that is shown (None: the app asks, call by call), the kinds of
+    factors that count, and for how long a question stands.
+    """
+
+    show: Sentence | None = None
+    factors: tuple[str, ...] = ("totp", "hotp")
+    within_seconds: int = 600
 
 
 class Rule(NamedTuple):
@@ -99,6 +144,12 @@ class Rule(NamedTuple):
     session_mac: bool = False
     clear_query: frozenset[str] = frozenset()
     because: str = ""
+    approve: Approve | None = None
+
+    @property
+    def seals(self) -> bool:
+        """True if its calls are sealed, under a session."""
+        return self.profile in ("sealed", "critical")
 
     def takes(self, content_type: bytes) -> bool:
         """True for a media type of `content_types`, bare or with `charset=utf-8` alone (RFC 9110 section 8.3.1)."""
@@ -175,6 +226,7 @@ class Caller(NamedTuple):
     scopes: frozenset[str]
     key: str
     assurance: str
+    client_name: str = ""
 
 
 class CallerSpent(NamedTuple):
@@ -222,6 +274,16 @@ class Idempotent(NamedTuple):
     stored: Reply | None
 
 
+class Assured(NamedTuple):
+    """
+    What a person has to say to this call was said: `approval` fits it and is approved, `shown` is its sentence. None
+    where the rule asks for none, or the call was answered before. It is used up in the decision's transaction.
+    """
+
+    approval: Approval | None = None
+    shown: Shown | None = None
+
+
 Evidence = (
     AddressSpent
     | Admitted
@@ -236,6 +298,7 @@ Evidence = (
     | Plain
     | Valid
     | Idempotent
+    | Assured
 )
 
 

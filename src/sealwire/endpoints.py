@@ -50,7 +50,7 @@ class Published(NamedTuple):
 
     def seals(self) -> bool:
         """True if some rule takes sealed calls."""
-        return any(rule.profile == "sealed" for rule in self.rules)
+        return any(rule.seals for rule in self.rules)
 
 
 def endpoint_rules() -> tuple[Rule, ...]:
@@ -191,6 +191,6 @@ def _shown(rule: Rule, prefix: str) -> dict[str, object]:
         "content_types": sorted(rule.content_types),
         "clear_query": sorted(rule.clear_query),
         "max_age": rule.max_age_seconds,
-        "kems": list(KEMS) if rule.profile == "sealed" else [],
+        "kems": list(KEMS) if rule.seals else [],
         "idempotency_key": rule.idempotency_required,
     }

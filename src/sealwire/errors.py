@@ -75,7 +75,7 @@ TABLE: dict[str, Row] = {
         "The key is not known here",
         "No active key has this keyid.",
         "Enrol a key, or use the keyid that enrolment answered.",
-        causes=_causes("unknown revoked expired not-yet-valid wrong-form client-revoked session"),
+        causes=_causes("unknown revoked frozen expired not-yet-valid wrong-form client-revoked session"),
     ),
     "clock-skew": Row(
         401,
@@ -132,7 +132,7 @@ TABLE: dict[str, Row] = {
         "The content is not acceptable",
         "The body is not strict JSON, or a member is missing, unknown or of the wrong form.",
         "The list of errors points at each place.",
-        causes=_causes("json enrolment session idempotency-key"),
+        causes=_causes("json enrolment session idempotency-key shown"),
     ),
     "idempotency-conflict": Row(
         422,
@@ -162,7 +162,7 @@ TABLE: dict[str, Row] = {
         "A limit of this route is spent.",
         "Wait for Retry-After seconds.",
         retryable=True,
-        causes=_causes("address caller live-nonces"),
+        causes=_causes("address caller live-nonces approvals"),
     ),
     "invitation-invalid": Row(
         401,
@@ -240,8 +240,31 @@ TABLE: dict[str, Row] = {
         403,
         "A person must approve this",
         "The act needs more than the key that asks for it.",
-        "Have the operator do it.",
-        causes=_causes("another-key more-keys"),
+        "Where approval is given, have its person open the link, then repeat the call with Sealwire-Approval; else have"
+        " the operator do it.",
+        causes=_causes("another-key more-keys asked app no-user unknown another differs used spent"),
+    ),
+    "approval-pending": Row(
+        403,
+        "Nobody has decided on this yet",
+        "The approval that the call names waits for its person.",
+        "Wait for Retry-After seconds and repeat with the same Sealwire-Approval and Idempotency-Key.",
+        retryable=True,
+        causes=_causes("pending"),
+    ),
+    "approval-denied": Row(
+        403,
+        "A person said no",
+        "The approval that the call names was denied.",
+        "Do not ask again by yourself: the person has seen what was asked.",
+        causes=_causes("denied"),
+    ),
+    "approval-expired": Row(
+        403,
+        "The approval is past its time",
+        "Nobody decided in time, or the call came too late after the yes.",
+        "Repeat the call without Sealwire-Approval: it asks anew.",
+        causes=_causes("expired"),
     ),
     "not-found": Row(
         404,
@@ -270,7 +293,7 @@ TABLE: dict[str, Row] = {
         "A store that must be asked does not answer, so nothing was let through.",
         "Repeat later with a new signature and the same Idempotency-Key.",
         retryable=True,
-        causes=_causes("nonces buckets directory clock sessions"),
+        causes=_causes("nonces buckets directory clock sessions approvals"),
     ),
     "audit-unavailable": Row(
         503,

@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sealwire.call import (
+    Approve,
+    Assured,
     Body,
     Call,
     Caller,
@@ -27,9 +29,11 @@ from sealwire.call import (
     Receive,
     Rule,
 )
+from sealwire.desk import Desk
 from sealwire.errors import Fault, Problem, Refusal
 from sealwire.pipeline import DEMANDS, OBSERVED, Pipeline
 from sealwire.ports import Clock, DurableNonce, Entropy, IdempotencyClaim, Keyring, Ledger, Observer
+from sealwire.protocol.approval import Shown
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 from sealwire.protocol.message import Headers, Reply, Request, read_authority, read_head, read_target
 from sealwire.protocol.problem import answer
@@ -40,7 +44,7 @@ from sealwire.routes import Routes
 from sealwire.stages.body import Kept
 from sealwire.trace import Trace, place
 
-_SIGNED = frozenset(("signed", "sealed", "enrolment"))
+_SIGNED = frozenset(("signed", "sealed", "critical", "enrolment"))
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 #: Observe mode refuses these all the same: limits are limits.
 LIMITS = frozenset(("rate-limited", "body-too-large"))
@@ -72,9 +76,29 @@ class Entry(NamedTuple):
     body: bytes
     request_id: str
     sealed_type: bytes | None = None  # the media type that was sealed with the body; None for a call in clear
+    gate: Gate | None = None  # where the app may ask for an approval
 
     def __repr__(self) -> str:
         return f"Entry({self.request_id}, {self.rule.template})"
+
+
+class ApprovalNeeded(Exception):
+    """A person has to say yes first. For the app to let through: whatever it sends after this is dropped."""
+
+
+class Gate:
+    """Where the app says that a call needs a person. `wanted` is the sentence that it said, and nobody approved."""
+
+    def __init__(self, approved: str) -> None:
+        self._approved = approved
+        self.wanted: str | None = None
+
+    def need_approval(self, sentence: str) -> None:
+        """Returns if a person approved this very sentence for this call. Raises: ApprovalNeeded."""
+        if self.wanted is None and sentence == self._approved:
+            return
+        self.wanted = self.wanted or sentence
+        raise ApprovalNeeded("a person has to approve this call first")
 
 
 #: Signs the head of a streamed reply, whose content is not known yet.
@@ -111,6 +135,7 @@ class Guard:
         entropy: Entropy,
         issue_nonce: Callable[[str], str],
         observers: tuple[Observer, ...] = (),
+        desk: Desk,
         closing: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._deployment = deployment
@@ -123,6 +148,7 @@ class Guard:
         self._entropy = entropy
         self._issue_nonce = issue_nonce
         self._observers = observers
+        self._desk = desk
         self._closing = closing
 
     async def handle(self, arrival: Arrival, enter: Enter) -> Reply | None:
@@ -244,7 +270,8 @@ class Guard:
         """
         The decision, on stable storage, with the claims that hold or fall with it.
 
-        Raises: replay-detected, clock-skew or idempotency-in-progress if a claim is lost; audit-unavailable.
+        Raises: replay-detected, clock-skew, idempotency-in-progress or approval-required if a claim is lost;
+        audit-unavailable.
         """
         if call.rule.profile == "published":
             return  # a document for whoever asks: no decision, and no row that anybody could fill the ledger with
@@ -254,7 +281,12 @@ class Guard:
             nonce = DurableNonce(proof.keyid, proof.claim.nonce, proof.last_valid, proof.remember_seconds)
         if idempotent is not None and idempotent.key:
             claimed = IdempotencyClaim(idempotent.scope, idempotent.key, idempotent.fingerprint)
-        outcome = await self._ledger.record(trace.decided(call, self._deployment.policy), nonce, claimed)
+        approval = call.get(Assured).approval if Assured in held else None
+        outcome = await self._ledger.record(
+            trace.decided(call, self._deployment.policy), nonce, claimed, "" if approval is None else approval.id
+        )
+        if outcome == "unapproved":
+            raise Refusal("approval-required", "spent", "This approval was used before.", failed="policy")
         if outcome == "seen":
             raise Refusal("replay-detected", "durable-nonce", failed="replay")
         if outcome == "late":
@@ -277,12 +309,10 @@ class Guard:
             if endpoint is not None:
                 reply = await endpoint(call)
             else:
-                entry = Entry(
-                    call.request, call.rule, caller, call.content(), call.request_id, sealed_type=_sealed_type(call)
-                )
-                reply = await enter(entry, begin)
+                reply = await self._run_app(call, caller, enter, begin)
         except Refusal:
-            # Only an endpoint of our own refuses here, and it did nothing: the key is free for the call that is mended.
+            # An endpoint of our own that did nothing, or an app that wants a person first: the key is free for the call
+            # that is mended, or approved.
             if idempotent is not None and idempotent.key:
                 await self._ledger.release(idempotent.scope, idempotent.key)
             raise
@@ -296,6 +326,23 @@ class Guard:
             await self._finish(idempotent, reply, trace)
         return None if reply is None else await self._go_out(call, reply)
 
+    async def _run_app(self, call: Call, caller: Caller | None, enter: Enter, begin: Begin) -> Reply | None:
+        """Raises: approval-required where the app wanted a person first, whatever it answered or raised then."""
+        assured = call.get(Assured) if Assured in call.held and caller is not None else None
+        gate = None if assured is None else Gate("" if assured.shown is None else assured.shown.sentence)
+        request, rule, content = call.request, call.rule, call.content()
+        entry = Entry(request, rule, caller, content, call.request_id, sealed_type=_sealed_type(call), gate=gate)
+        try:
+            reply = await enter(entry, begin)
+        except ClientGone:
+            raise
+        except Exception:
+            if gate is None or gate.wanted is None:
+                raise
+        if gate is None or gate.wanted is None:
+            return reply
+        raise await self._desk.ask(call, Shown(gate.wanted), rule.approve or Approve(), "app")
+
     async def _finish(self, idempotent: Idempotent, reply: Reply, trace: Trace) -> None:
         try:
             wrapped = self._keyring.wrap(pack(reply), idempotent.scope.encode())
@@ -307,7 +354,7 @@ class Guard:
     async def _go_out(self, call: Call, reply: Reply) -> Reply:
         """10. return: the reply stages of the profile; a caller who proved nothing gets the open profile's."""
         profile = call.rule.profile
-        unproven = profile in ("signed", "sealed", "enrolment") and FirstSeen not in call.held
+        unproven = profile in _SIGNED and FirstSeen not in call.held
         for stage in self._pipeline.replies["open" if unproven else profile]:
             reply = await stage(call, reply)
         return reply

@@ -16,6 +16,7 @@ from sealwire.call import (
     AddressSpent,
     Admitted,
     Allowed,
+    Assured,
     Body,
     Call,
     Caller,
@@ -29,6 +30,7 @@ from sealwire.call import (
     Proof,
     Valid,
 )
+from sealwire.desk import Desk
 from sealwire.errors import Misuse
 from sealwire.ports import BucketStore, Directory, Entropy, Keyring, Ledger, NonceStore, SessionStore
 from sealwire.protocol.envelope import Headers
@@ -45,6 +47,7 @@ from sealwire.stages.possess import Possess
 from sealwire.stages.seal import Seal
 from sealwire.stages.session import JoinSession
 from sealwire.stages.sign import Sign
+from sealwire.stages.step_up import StepUp
 from sealwire.stages.throttle import ThrottleAddress, ThrottleCaller
 from sealwire.stages.unseal import Unseal
 from sealwire.stages.validate import Validate
@@ -53,61 +56,50 @@ from sealwire.stages.verify import Verify
 Stage = Callable[[Call], Awaitable[Evidence]]
 ReplyStage = Callable[[Call, Reply], Awaitable[Reply]]
 
-PROFILES = ("open", "signed", "sealed", "published", "enrolment")
+PROFILES = ("open", "signed", "sealed", "critical", "published", "enrolment")
 
 #: What a rule of a policy may name; `published` and `enrolment` are the guard's own well-known endpoints.
-RULE_PROFILES = ("open", "signed", "sealed")
+RULE_PROFILES = ("open", "signed", "sealed", "critical")
 
 # fmt: off
 ROWS: tuple[tuple[str, str], ...] = (
-    #                      open signed sealed published enrolment
-    ("throttle address",   "x    x      x      x         x"),
-    ("admit",              "x    x      x      x         x"),
-    ("verify",             "-    x      x      -         -"),
-    ("permit",             "-    -      -      -         x"),
-    ("body",               "-    x      x      -         x"),
-    ("possess",            "-    -      -      -         x"),
-    ("nonce",              "-    x      x      -         x"),
-    ("authenticate",       "-    x      x      -         -"),
-    ("throttle caller",    "-    x      x      -         -"),
-    ("authorize",          "-    x      x      -         -"),
-    ("body",               "x    -      -      x         -"),
-    ("session",            "-    -      x      -         -"),
-    ("unseal",             "-    -      x      -         -"),
-    ("validate",           "x    x      x      x         x"),
-    ("idempotency",        "-    x      x      -         -"),
+    #                      open signed sealed critical published enrolment
+    ("throttle address",   "x    x      x      x        x         x"),
+    ("admit",              "x    x      x      x        x         x"),
+    ("verify",             "-    x      x      x        -         -"),
+    ("permit",             "-    -      -      -        -         x"),
+    ("body",               "-    x      x      x        -         x"),
+    ("possess",            "-    -      -      -        -         x"),
+    ("nonce",              "-    x      x      x        -         x"),
+    ("authenticate",       "-    x      x      x        -         -"),
+    ("throttle caller",    "-    x      x      x        -         -"),
+    ("authorize",          "-    x      x      x        -         -"),
+    ("body",               "x    -      -      -        x         -"),
+    ("session",            "-    -      x      x        -         -"),
+    ("unseal",             "-    -      x      x        -         -"),
+    ("validate",           "x    x      x      x        x         x"),
+    ("idempotency",        "-    x      x      x        -         -"),
+    ("step up",            "-    -      -      x        -         -"),
     # the decision is recorded, then the app runs
 )
 REPLY_ROWS: tuple[tuple[str, str], ...] = (
-    ("harden",             "x    x      x      x         x"),
-    ("seal",               "-    -      x      -         -"),
-    ("sign",               "-    x      x      x         x"),
+    ("harden",             "x    x      x      x        x         x"),
+    ("seal",               "-    -      x      x        -         -"),
+    ("sign",               "-    x      x      x        x         x"),
 )
 # fmt: on
 
+_OPEN = frozenset((AddressSpent, Admitted, Body, Valid))
+_SIGNED = _OPEN | {Proof, FirstSeen, Caller, CallerSpent, Allowed, Idempotent}
+_SEALED = _SIGNED | {InSession, Plain}
+
 DEMANDS: Mapping[str, frozenset[type]] = {
-    "open": frozenset((AddressSpent, Admitted, Body, Valid)),
-    "signed": frozenset(
-        (AddressSpent, Admitted, Proof, Body, FirstSeen, Caller, CallerSpent, Allowed, Valid, Idempotent)
-    ),
-    "sealed": frozenset(
-        (
-            AddressSpent,
-            Admitted,
-            Proof,
-            Body,
-            FirstSeen,
-            Caller,
-            CallerSpent,
-            Allowed,
-            InSession,
-            Plain,
-            Valid,
-            Idempotent,
-        )
-    ),
-    "published": frozenset((AddressSpent, Admitted, Body, Valid)),
-    "enrolment": frozenset((AddressSpent, Admitted, Proof, Body, Possession, FirstSeen, Valid)),
+    "open": _OPEN,
+    "signed": _SIGNED,
+    "sealed": _SEALED,
+    "critical": _SEALED | {Assured},
+    "published": _OPEN,
+    "enrolment": _OPEN | {Proof, Possession, FirstSeen},
 }
 
 #: What must stand earlier in a column wherever both stand in it; checked when the page is built.
@@ -129,6 +121,9 @@ _BEFORE = (
     ("body", "validate"),
     ("validate", "idempotency"),
     ("authorize", "idempotency"),
+    ("unseal", "step up"),
+    ("validate", "step up"),
+    ("idempotency", "step up"),
     ("harden", "seal"),
     ("seal", "sign"),
     ("harden", "sign"),
@@ -167,6 +162,7 @@ def build_pipeline(
     ledger: Ledger,
     keyring: Keyring,
     entropy: Entropy,
+    desk: Desk,
     line_fingerprints: bool,
 ) -> Pipeline:
     """The page with its ports. Raises: Misuse if a column's order is broken."""
@@ -186,6 +182,7 @@ def build_pipeline(
         "unseal": Unseal(headers),
         "validate": Validate(),
         "idempotency": Idempotency(ledger, keyring),
+        "step up": StepUp(desk),
     }
     replies: dict[str, ReplyStage] = {"harden": Harden(), "seal": Seal(entropy), "sign": Sign(keyring)}
     columns = {profile: column(ROWS, profile) for profile in PROFILES}

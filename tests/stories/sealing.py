@@ -15,7 +15,7 @@ from sealwire.build import Ports, wire
 from sealwire.call import Rule
 from sealwire.fronts.asgi import GuardedApp, Receive, Scope, Send
 from sealwire.guard import Deployment
-from sealwire.ports import BucketStore, Directory, Invitation, Ledger, NonceStore, Observer, SessionStore
+from sealwire.ports import Approvals, BucketStore, Directory, Invitation, Ledger, NonceStore, Observer, SessionStore
 from sealwire.protocol import envelope
 from sealwire.protocol.digest import content_digest
 from sealwire.protocol.handshake import KeyPair, Keys, Terms
@@ -26,11 +26,12 @@ from sealwire.sessions import DEFAULT_TERMS, SessionTerms
 from sealwire.stores import sqlite_fast, sqlite_sessions
 from sealwire.stores.memory import MemoryBuckets
 from sealwire.stores.sqlite import SqliteLedger
+from sealwire.stores.sqlite_approvals import SqliteApprovals
 from sealwire.stores.sqlite_directory import SqliteDirectory
 from sealwire.stores.sqlite_fast import SqliteFast
 from sealwire.stores.sqlite_file import SqliteFile
 from sealwire.stores.sqlite_sessions import SqliteSessions
-from tests.stories.world import ORIGIN, SetClock, Wire, World
+from tests.stories.world import ORIGIN, PAGES, SetClock, Wire, World
 
 SESSIONS = b"/.well-known/sealwire/sessions"
 SEALED_RULES = (
@@ -85,11 +86,14 @@ class SealedWorld(World):
             self.opened.append(file)
             directory, ledger = SqliteDirectory(file), SqliteLedger(file, self.clock)
         self.people, self.books = directory, ledger
+        approvals = self.approvals if stores.durable is None else SqliteApprovals(file, self.clock)
+        self.asked: Approvals = approvals
         ports = Ports(
-            directory, ledger, nonces, self.session_store, buckets, self.keyring, self.clock, self.draw, lambda: None
-        )
+            directory, ledger, nonces, self.session_store, buckets, self.keyring, self.clock, self.draw, lambda: None,
+            approvals, approvals, self.notices,
+        )  # fmt: skip
         deployment = Deployment(ORIGIN, frozenset(("api.example",)), "policy-1")
-        self.guard = wire(rules, deployment, ports, session_terms=terms, observers=observers)
+        self.guard = wire(rules, deployment, ports, session_terms=terms, observers=observers, pages=PAGES)
         self.app = GuardedApp(self._app, self.guard)
 
     def draw(self, size: int) -> bytes:

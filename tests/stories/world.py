@@ -18,13 +18,15 @@ from sealwire.fronts.asgi import TARGET_EXTENSION, GuardedApp, Message, Receive,
 from sealwire.guard import Deployment
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
 from sealwire.observers.tally import Tally
+from sealwire.ports import Notice
 from sealwire.protocol.digest import content_digest
 from sealwire.protocol.jwk import Signer, load_verifier
 from sealwire.protocol.signature import signer_of
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
+from sealwire.stores.memory_approvals import MemoryApprovals
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 
-ORIGIN = "https://api.example"
+ORIGIN, PAGES = "https://api.example", "https://pages.example"
 START = 1_790_000_000.0
 
 RULES = (
@@ -49,6 +51,14 @@ class SetClock:
         return self.at
 
 
+class KeptNotices(list[Notice]):
+    """Notices that were told, for looking at."""
+
+    def tell(self, notice: Notice) -> None:
+        """As the port says."""
+        self.append(notice)
+
+
 class World:
     """One deployment: its guard, its app, one enrolled client with one key."""
 
@@ -60,6 +70,8 @@ class World:
         self.keyring = FileKeyring(folder / "signing.pem", folder / "wrapping.key", os.urandom)
         self.directory = MemoryDirectory()
         self.ledger = MemoryLedger(self.clock)
+        self.approvals = MemoryApprovals(self.clock, self.ledger, self.directory)
+        self.notices = KeptNotices()
         self.nonces = MemoryNonces(self.clock, os.urandom)
         # Keys of these stories were enrolled after the start, so the rule of restarts does not concern them.
         self.nonces.epoch = START - 86_400
@@ -81,9 +93,12 @@ class World:
             self.clock,
             os.urandom,
             lambda: None,
+            self.approvals,
+            self.approvals,
+            self.notices,
         )
         deployment = Deployment(ORIGIN, frozenset(("api.example",)), "policy-1")
-        self.guard = wire(rules, deployment, ports)
+        self.guard = wire(rules, deployment, ports, pages=PAGES)
         (self.tally,) = (one for one in self.guard._observers if isinstance(one, Tally))
         self.app = GuardedApp(self._app, self.guard)
 

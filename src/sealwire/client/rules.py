@@ -19,7 +19,7 @@ from sealwire.routes import Routes
 
 #: The server's own endpoints stand in no rule; the client knows how they are called.
 _OWN = b"/.well-known/sealwire"
-_PROFILES = frozenset(("open", "signed", "sealed"))
+_PROFILES = frozenset(("open", "signed", "sealed", "critical"))
 _MAX_RULES = 4096
 
 
@@ -80,7 +80,7 @@ def _read(members: object) -> tuple[Rule, Sealed | None]:
     if not isinstance(exact, bool) or not isinstance(slash_ok, str):
         raise ValueError("exact is true or false, and slash_ok names a parameter")
     rule = Rule(path, frozenset(methods), name, exact=exact, slash_ok=slash_ok)
-    if name != "sealed":
+    if not rule.seals:
         return rule, None
     kems, query = members.get("kems"), members.get("clear_query")
     if not _texts(kems) or not _texts(query):

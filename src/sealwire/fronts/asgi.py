@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from sealwire.call import Caller, ClientGone
 from sealwire.errors import Fault
 from sealwire.fronts.lifespan import pass_lifespan
-from sealwire.guard import Arrival, Begin, Entry, Guard
+from sealwire.guard import Arrival, Begin, Entry, Gate, Guard
 from sealwire.protocol.message import Headers, Reply
 from sealwire.stages.body import BODY_TAKEN
 from sealwire.trace import place
@@ -43,6 +43,19 @@ class Seen(NamedTuple):
 
     caller: Caller | None
     request_id: str
+    gate: Gate | None = None
+
+    async def need_approval(self, sentence: str) -> None:
+        """
+        Returns if a person approved this very sentence for this call, on a `critical` rule. To be awaited before any
+        effect: otherwise the call ends here, whatever the app or its framework answers, and the caller hears
+        `approval-required` with a link for its user.
+
+        Raises: ApprovalNeeded, for the app to let through; RuntimeError on a rule of another profile.
+        """
+        if self.gate is None:
+            raise RuntimeError("need_approval: the rule of this path is not of profile critical")
+        self.gate.need_approval(sentence)
 
 
 class GuardedApp:
@@ -136,7 +149,7 @@ class GuardedApp:
         try:
             await self._app(_inner_scope(scope, entry), body.receive, answer.send)
         except Exception as failure:
-            if not answer.whole:
+            if not answer.whole or (entry.gate is not None and entry.gate.wanted is not None):
                 raise
             # As Starlette does for the sake of the server's log: what it answered stands.
             _LOG.error("the app answered %s and failed then: %s", entry.request_id, place(failure))
@@ -180,7 +193,7 @@ def _inner_scope(scope: Scope, entry: Entry) -> Scope:
         **scope,
         "headers": seen_headers(entry),
         "extensions": extensions,
-        "sealwire": Seen(entry.caller, entry.request_id),
+        "sealwire": Seen(entry.caller, entry.request_id, entry.gate),
     }
 
 

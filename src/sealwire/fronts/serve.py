@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import functools
 import gc
-import importlib
 import logging
 import os
 import ssl
@@ -31,6 +30,7 @@ from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import App, GuardedApp
 from sealwire.fronts.server import server, tls_context
+from sealwire.named import find
 from sealwire.observers.log import JsonFormatter, JsonLog
 from sealwire.observers.metrics import Metrics
 from sealwire.ports import Observer
@@ -177,14 +177,9 @@ def find_app(settings: Settings) -> App:
 
 def find_named(settings: Settings) -> Any:
     """What `app` names, from the folder of the policy file or the installed packages, not called. Raises: Misuse."""
-    module, _, name = settings.app.partition(":")
-    if not name:
+    if not settings.app:
         raise Misuse('app: serve needs app = "module:name"')
-    sys.path.insert(0, str(settings.path.parent))
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as why:
-        raise Misuse(f'app = "{settings.app}": {why}') from None
+    return find(settings.path.parent, "app", settings.app)
 
 
 def write_line(line: str) -> None:

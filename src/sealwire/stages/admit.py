@@ -12,7 +12,7 @@ class Admit:
     encryption-unexpected."""
 
     async def __call__(self, call: Call) -> Admitted:
-        fields, sealed = call.request.fields, call.rule.profile == "sealed"
+        fields, sealed = call.request.fields, call.rule.seals
         if not sealed and (b"sealwire-session" in fields or fields.get(b"content-type") == MEDIA_TYPE):
             raise Refusal("encryption-unexpected", "clear-route")
         if not call.request.has_content():

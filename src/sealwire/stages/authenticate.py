@@ -21,4 +21,4 @@ class Authenticate:
         if call.request.has_content():
             # A body may take as long as its sender likes: without this a revoked key would act for minutes more.
             key = usable(await self._directory.key(key.keyid), call.now)
-        return Caller(key.client, key.user, key.scopes, key.keyid, "signature")
+        return Caller(key.client, key.user, key.scopes, key.keyid, "signature", key.client_name)

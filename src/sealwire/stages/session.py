@@ -25,7 +25,9 @@ class JoinSession:
         sealed = self._read(call)
         session_id = _named(call, sealed)
         session = await self._sessions.session(session_id)
-        if session is None or session.keyid != call.get(Caller).key:
+        key = call.get(Proof).key
+        own = session is not None and session.keyid == call.get(Caller).key
+        if session is None or key is None or not own or session.opened_at <= key.frozen_at:
             raise Refusal("session-unknown", "unknown", failed="policy")
         if call.now >= session.expires_at:
             raise Refusal("session-expired", "time", failed="policy")

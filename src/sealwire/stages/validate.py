@@ -20,7 +20,7 @@ class Validate:
             try:
                 strictjson.read(content)
             except strictjson.NotStrict as why:
-                failed = "policy" if call.rule.profile in ("signed", "sealed") else ""
+                failed = "policy" if call.rule.seals or call.rule.profile == "signed" else ""
                 errors = [{"pointer": "", "detail": str(why)}]
                 raise Refusal("request-invalid", "json", failed=failed, members={"errors": errors}) from None
         return Valid()

@@ -6,6 +6,8 @@ Keeps: everything until the process ends.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sealwire.call import KeyRecord
 from sealwire.errors import Refusal
 from sealwire.ports import (
@@ -34,9 +36,15 @@ class MemoryLedger:
         self._idempotency: dict[tuple[str, bytes], IdempotencyEntry] = {}
         self.decisions: list[Decision] = []
         self.tallies: list[tuple[str, int, str, int]] = []
+        #: Uses an approval up, if it can be at this Unix second; set by the approvals that are kept beside it.
+        self.use_approval: Callable[[str, float], bool] = lambda _approval, _now: False
 
     async def record(
-        self, decision: Decision, nonce: DurableNonce | None = None, idempotency: IdempotencyClaim | None = None
+        self,
+        decision: Decision,
+        nonce: DurableNonce | None = None,
+        idempotency: IdempotencyClaim | None = None,
+        approval: str = "",
     ) -> Recorded:
         """As the port says, but for durability."""
         now = self._clock.now()
@@ -46,9 +54,11 @@ class MemoryLedger:
             if self._nonces.get((nonce.keyid, nonce.nonce), 0) > now:
                 return "seen"
             self._nonces[nonce.keyid, nonce.nonce] = nonce.last_valid + nonce.remember_seconds
+        if idempotency is not None and await self.recall(idempotency.scope, idempotency.key) is not None:
+            return "taken"
+        if approval and not self.use_approval(approval, now):
+            return "unapproved"
         if idempotency is not None:
-            if await self.recall(idempotency.scope, idempotency.key) is not None:
-                return "taken"
             entry = IdempotencyEntry(idempotency.fingerprint, None, now)
             self._idempotency[idempotency.scope, idempotency.key] = entry
         self.decisions.append(decision)
@@ -155,6 +165,21 @@ class MemoryDirectory:
     async def keys(self, client: str | None = None) -> list[KeyRecord]:
         """As the port says."""
         return [key for key in self._keys.values() if client is None or key.client == client]
+
+    async def thaw(self, client: str) -> int:
+        """As the port says."""
+        frozen = [key for key in self._keys.values() if key.client == client and key.state == "frozen"]
+        for key in frozen:
+            self._keys[key.keyid] = key._replace(state="active" if key.expires_at is None else "retiring")
+        return len(frozen)
+
+    def freeze(self, client: str, user: str, now: float) -> int:
+        """The keys of a user's client stop; for the approvals of the same store."""
+        own = [key for key in self._keys.values() if (key.client, key.user) == (client, user)]
+        held = [key for key in own if key.state in ("active", "retiring")]
+        for key in held:
+            self._keys[key.keyid] = key._replace(state="frozen", frozen_at=now)
+        return len(held)
 
     async def key_set_version(self, thumbprints: str, now: float) -> tuple[int, int]:
         """As the port says."""

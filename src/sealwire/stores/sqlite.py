@@ -36,11 +36,15 @@ class SqliteLedger:
         self._purged_at = 0.0
 
     async def record(
-        self, decision: Decision, nonce: DurableNonce | None = None, idempotency: IdempotencyClaim | None = None
+        self,
+        decision: Decision,
+        nonce: DurableNonce | None = None,
+        idempotency: IdempotencyClaim | None = None,
+        approval: str = "",
     ) -> Recorded:
         """As the port says."""
-        if nonce is None and idempotency is None:
-            alone: Insert[Recorded] = Insert(_INSERT_DECISION, decision, "recorded")
+        if nonce is None and idempotency is None and not approval:
+            alone: Insert[Recorded] = Insert(INSERT_DECISION, decision, "recorded")
             return await self._file.write(alone, _FAULT)
 
         def work(connection: sqlite3.Connection) -> Recorded:
@@ -50,7 +54,11 @@ class SqliteLedger:
                 return lost
             if idempotency is not None and not _claim_idempotency(connection, idempotency, now):
                 return "taken"
-            connection.execute(_INSERT_DECISION, decision)
+            if approval and not _use_approval(connection, approval, now):
+                if idempotency is not None:
+                    connection.execute(_RELEASE, (idempotency.scope, idempotency.key))
+                return "unapproved"
+            connection.execute(INSERT_DECISION, decision)
             return "recorded"
 
         return await self._file.write(work, _FAULT)
@@ -70,8 +78,7 @@ class SqliteLedger:
 
     async def release(self, scope: str, key: bytes) -> None:
         """As the port says."""
-        sql = "DELETE FROM idempotency WHERE scope = ? AND key = ? AND reply IS NULL"
-        await self._file.write(lambda connection: connection.execute(sql, (scope, key)).rowcount, _FAULT)
+        await self._file.write(lambda connection: connection.execute(_RELEASE, (scope, key)).rowcount, _FAULT)
 
     async def tally(self, rows: tuple[tuple[str, int, str, int], ...]) -> None:
         """As the port says."""
@@ -95,7 +102,9 @@ class SqliteLedger:
         )
 
 
-_INSERT_DECISION = (
+_RELEASE = "DELETE FROM idempotency WHERE scope = ? AND key = ? AND reply IS NULL"
+#: How a decision becomes a row.
+INSERT_DECISION = (
     "INSERT INTO decisions (request, at, outcome, code, client, user, key, address, method, rule, policy)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -121,3 +130,9 @@ def _claim_idempotency(connection: sqlite3.Connection, claim: IdempotencyClaim, 
     )
     sql = "INSERT OR IGNORE INTO idempotency (scope, key, fingerprint, at) VALUES (?, ?, ?, ?)"
     return bool(connection.execute(sql, values).rowcount)
+
+
+def _use_approval(connection: sqlite3.Connection, approval: str, now: float) -> bool:
+    """approved to used, with the decision it is used for; False if it is not there to be used."""
+    sql = "UPDATE approvals SET state = 'used' WHERE id = ? AND state = 'approved' AND expires > ?"
+    return bool(connection.execute(sql, (approval, now)).rowcount)

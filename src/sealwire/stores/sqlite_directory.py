@@ -20,8 +20,9 @@ from sealwire.stores.sqlite_file import SqliteFile
 _FAULT = ("store-unavailable", "directory")
 _MAX_LOADED = 10_000
 _KEY = (
-    "SELECT k.keyid, k.client, c.name, k.name, c.user, c.scopes, c.addresses, k.jwk, k.state, k.enrolled, k.expires,"
-    " k.follows FROM keys k JOIN clients c ON c.id = k.client"
+    "SELECT k.keyid, k.client, c.name, k.name, c.user, c.scopes, c.addresses, k.jwk,"
+    " iif(k.frozen AND k.state <> 'revoked', 'frozen', k.state), k.enrolled, k.expires, k.follows, k.frozen_at"
+    " FROM keys k JOIN clients c ON c.id = k.client"
 )
 _INVITATION = "SELECT id, name, client, user, scopes, addresses, wrapped, expires, used_by, used_at FROM invitations"
 
@@ -108,7 +109,8 @@ class SqliteDirectory:
                 if again[0] != old or now >= again[1] + REPEAT_SECONDS:
                     raise key_taken()
                 return known
-            before = connection.execute("SELECT client, state FROM keys WHERE keyid = ?", (old,)).fetchone()
+            sql = "SELECT client, state FROM keys WHERE keyid = ? AND frozen = 0"
+            before = connection.execute(sql, (old,)).fetchone()
             if before is None or before[1] != "active":
                 raise Refusal("approval-required", "more-keys", failed="policy")
             _add_key(connection, verifier, before[0], name, now, old)
@@ -129,6 +131,11 @@ class SqliteDirectory:
         sql = "UPDATE keys SET state = 'revoked' WHERE client = ? AND state <> 'revoked'"
         return await self._file.write(lambda connection: connection.execute(sql, (client,)).rowcount, _FAULT)
 
+    async def thaw(self, client: str) -> int:
+        """As the port says."""
+        sql = "UPDATE keys SET frozen = 0 WHERE client = ? AND frozen = 1"
+        return await self._file.write(lambda connection: connection.execute(sql, (client,)).rowcount, _FAULT)
+
     async def key_set_version(self, thumbprints: str, now: float) -> tuple[int, int]:
         """As the port says."""
 
@@ -144,7 +151,7 @@ class SqliteDirectory:
         return await self._file.write(work, _FAULT)
 
     def _record(self, row: tuple[Any, ...]) -> KeyRecord:
-        keyid, client, client_name, name, user, scopes, addresses, jwk, state, enrolled, expires, follows = row
+        keyid, client, client_name, name, user, scopes, addresses, jwk, state, enrolled, expires, *rest = row
         verifier = self._loaded.get(keyid)
         if verifier is None:
             verifier = load_verifier(json.loads(jwk))
@@ -162,7 +169,7 @@ class SqliteDirectory:
             state,
             enrolled,
             expires,
-            follows,
+            *rest,
         )
 
 

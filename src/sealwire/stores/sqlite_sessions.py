@@ -28,7 +28,7 @@ _SCHEMA = (
     """
     CREATE TABLE sessions (
       id TEXT PRIMARY KEY, keyid TEXT NOT NULL, expires INTEGER NOT NULL, max INTEGER NOT NULL, used INTEGER NOT NULL,
-      wrapped BLOB NOT NULL, context BLOB NOT NULL
+      opened REAL NOT NULL, wrapped BLOB NOT NULL, context BLOB NOT NULL
     ) WITHOUT ROWID
     """,
     "CREATE INDEX sessions_keyid ON sessions (keyid, expires)",
@@ -89,13 +89,21 @@ class SqliteSessions:
         run(f"DELETE FROM sessions WHERE id IN ({oldest})", (session.keyid, SESSIONS_OF_A_KEY - 1))  # noqa: S608  # ours
         if run("SELECT count(*) FROM sessions").fetchone()[0] >= self._max_sessions:
             return False
-        values = (session.id, session.keyid, session.expires_at, session.max_requests, wrapped, context)
-        run("INSERT INTO sessions VALUES (?, ?, ?, ?, 0, ?, ?)", values)
+        values = (
+            session.id,
+            session.keyid,
+            session.expires_at,
+            session.max_requests,
+            session.opened_at,
+            wrapped,
+            context,
+        )
+        run("INSERT INTO sessions VALUES (?, ?, ?, ?, 0, ?, ?, ?)", values)
         return True
 
     async def session(self, session_id: str) -> Session | None:
         """As the port says."""
-        sql = "SELECT keyid, expires, max, wrapped, context FROM sessions WHERE id = ? AND expires > ?"
+        sql = "SELECT keyid, expires, max, opened, wrapped, context FROM sessions WHERE id = ? AND expires > ?"
         try:
             row = self._connection.execute(sql, (session_id, self._clock.now() - LATE_SECONDS)).fetchone()
         except sqlite3.Error:
@@ -103,11 +111,11 @@ class SqliteSessions:
         if row is None:
             self._keys.pop(session_id, None)
             return None
-        keyid, expires_at, max_requests, wrapped, context = row
+        keyid, expires_at, max_requests, opened_at, wrapped, context = row
         keys = self._keys.get(session_id)
         if keys is None:
             keys = self._unwrap(session_id, wrapped, context)
-        return Session(session_id, keyid, expires_at, max_requests, keys)
+        return Session(session_id, keyid, expires_at, max_requests, keys, opened_at)
 
     def _unwrap(self, session_id: str, wrapped: bytes, context: bytes) -> Keys:
         try:

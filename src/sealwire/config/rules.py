@@ -1,0 +1,202 @@
+"""
+One rule of the policy: its settings, its mistakes, and what the guard makes of it.
+
+The docstrings of the fields are the settings' manual. Refuses to know: the rest of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field
+
+from sealwire.call import Approve, Rule
+from sealwire.config.tables import Seconds, Table, nearest
+from sealwire.errors import Misuse
+from sealwire.protocol.approval import Sentence
+from sealwire.protocol.ratelimit import parse_limit
+
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+#: The kinds of factors that a rule may name.
+FACTORS = ("totp", "hotp", "recovery")
+_DEFAULT_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_PROFILES = ("open", "signed", "sealed", "critical")
+_LATER = frozenset(("keyed",))
+_UNLISTABLE = re.compile(
+    r"forwarded|x-forwarded-.*|x-real-ip|x-original-.*|x-rewrite-.*|.*-method-override|client-cert.*|sealwire-.*|host"
+    r"|connection|content-length|transfer-encoding|signature|signature-input"
+)
+_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.1
+# RFC 6749 section 3.3, without the comma that the command line puts between scopes.
+_SCOPE = re.compile(r"[!#-+\--\[\]-~]+")
+
+
+class ApproveTable(Table):
+    """What a critical rule wants a person to approve."""
+
+    show: str = Field(
+        "", description="Sentence with members of the body, as in `Send {amount} to {address}`; absent: the app asks."
+    )
+    factors: list[str] = Field(
+        ["totp", "hotp"], alias="with", description="Kinds of factors that may approve: `totp`, `hotp`, `recovery`."
+    )
+    within: Seconds = Field(600, ge=30, le=600, description="How long the question stands, and the yes, in seconds.")
+
+
+class RuleTable(Table):
+    """One `[[rules]]` table. The nearest rule for a path decides, whatever the order in the file."""
+
+    path: str = Field(description="Template: literals, `{parameter}` segments, `**` as the last segment.")
+    methods: list[str] = Field(list(_DEFAULT_METHODS), description="Methods. HEAD and OPTIONS need to be listed.")
+    profile: str = Field("signed", description="`open`, `signed`, `sealed` or `critical`.")
+    mode: Literal["enforce", "observe"] = Field("enforce", description="`observe` logs who would be refused.")
+    scopes: list[str] = Field([], description="Scopes that the client must have.")
+    limits: list[str] = Field([], description="As `60/min per address`; kinds are address, key, client, user.")
+    content_types: list[str] = Field(["application/json"], description="Media types that a body may have.")
+    headers: list[str] = Field([], description="Further request fields that the app sees.")
+    max_age: Seconds = Field(60, ge=5, le=300, description="How old a signature may be, in seconds.")
+    max_body: int = Field(1_048_576, ge=0, le=67_108_864, description="Largest body, in bytes.")
+    session_mac: bool = Field(default=False, description="Whether a session's key may sign in place of the client's.")
+    clear_query: list[str] = Field([], description="Query parameters that a sealed call may show.")
+    fresh: bool = Field(default=False, description="Take only nonces that the server gave.")
+    replay: Literal["durable", "fast"] = Field("durable", description="`fast` gives up the durable claim of nonces.")
+    idempotency: Literal["optional", "required"] = Field(
+        "optional", description="Whether an Idempotency-Key is needed."
+    )
+    stream: bool = Field(default=False, description="Replies are streamed behind a signed head, content unverified.")
+    exact: bool = Field(default=False, description="Opt out of the check against lax upstreams.")
+    slash_ok: str = Field("", description="The one path parameter that may hold an encoded slash.")
+    because: str = Field("", description="Why an open rule may write; needed in production.")
+    approve: ApproveTable | None = Field(None, description="Of a `critical` rule: what a person approves.")
+
+
+def judge_rule(key: str, rule: RuleTable, environment: str) -> None:
+    _judge_profile(key, rule.profile)
+    _judge_methods(key, rule.methods)
+    writes = set(rule.methods) - SAFE_METHODS
+    if rule.profile == "open" and writes and environment == "production" and not rule.because.strip():
+        raise Misuse(f'{key}.because: an open rule that takes {min(writes)} needs a reason, as in "sign-up form"')
+    if rule.stream and (others := set(rule.methods) - {"GET", "HEAD"}):
+        raise Misuse(f"{key}.stream: only GET and HEAD can be streamed, not {min(others)}")
+    _judge_sealing(key, rule)
+    if rule.approve is not None and rule.profile != "critical":
+        raise Misuse(f'{key}.approve: only on a rule of profile = "critical", not "{rule.profile}"')
+    if rule.slash_ok and f"{{{rule.slash_ok}}}" not in rule.path.split("/"):
+        raise Misuse(f'{key}.slash_ok = "{rule.slash_ok}": the path has no parameter {{{rule.slash_ok}}}')
+    _judge_names(key, rule)
+    _judge_limits(key, rule)
+    if rule.profile == "open":
+        _judge_open(key, rule)
+
+
+def _judge_names(key: str, rule: RuleTable) -> None:
+    for header in rule.headers:
+        if not _FIELD_NAME.fullmatch(header):
+            raise Misuse(f'{key}.headers: "{header}" is no field name')
+        if _UNLISTABLE.fullmatch(header.lower().replace("_", "-")):
+            raise Misuse(f'{key}.headers: "{header}" speaks for a proxy or for the guard and never reaches the app')
+    for scope in rule.scopes:
+        if not _SCOPE.fullmatch(scope):
+            raise Misuse(
+                f'{key}.scopes: "{scope}" is no one scope; each is an item of the list, as in ["read", "trade"]'
+            )
+
+
+def _judge_limits(key: str, rule: RuleTable) -> None:
+    for limit in rule.limits:
+        try:
+            kind = parse_limit(limit).kind
+        except ValueError as why:
+            raise Misuse(f"{key}.limits: {why}") from None
+        if rule.profile == "open" and kind != "address":
+            raise Misuse(f'{key}.limits: "{limit}" counts per {kind}, and an open rule knows none; say per address')
+
+
+def _judge_open(key: str, rule: RuleTable) -> None:
+    """What only a proven caller can be held to would be passed over without a word."""
+    idle = {"scopes": rule.scopes, "fresh": rule.fresh, "idempotency": rule.idempotency == "required"}
+    for name, demanded in idle.items():
+        if demanded:
+            raise Misuse(f'{key}.{name}: an open rule lets anybody in and demands none; say profile = "signed"')
+
+
+def _judge_profile(key: str, profile: str) -> None:
+    if profile not in _PROFILES:
+        if profile in _LATER:
+            raise Misuse(f'{key}.profile = "{profile}": not in this version; profiles are {", ".join(_PROFILES)}')
+        raise Misuse(f'{key}.profile = "{profile}": {nearest(profile, list(_PROFILES))}')
+
+
+def _judge_sealing(key: str, rule: RuleTable) -> None:
+    if rule.profile in ("sealed", "critical"):
+        if rule.stream:
+            raise Misuse(f'{key}.stream: a reply of profile = "{rule.profile}" is sealed whole: it is no stream')
+        if rule.profile == "critical":
+            _judge_critical(key, rule)
+        return
+    for name, given in (("session_mac", rule.session_mac), ("clear_query", rule.clear_query)):
+        if given:
+            raise Misuse(f'{key}.{name}: only on a rule of profile = "sealed", not "{rule.profile}"')
+
+
+def _judge_critical(key: str, rule: RuleTable) -> None:
+    """What would let a call past its person, or past its proof of who asked."""
+    if rule.mode == "observe":
+        raise Misuse(f'{key}.mode = "observe": no critical call is entered without a person; say profile = "sealed"')
+    if rule.session_mac:
+        raise Misuse(f"{key}.session_mac: a critical call is signed by its caller's own key")
+    if safe := set(rule.methods) & SAFE_METHODS:
+        raise Misuse(f"{key}.methods: a person approves what a call does, and {min(safe)} does nothing; take it out")
+    if rule.replay == "fast":
+        raise Misuse(f'{key}.replay = "fast": a critical call is durably seen once')
+    terms = rule.approve or ApproveTable.model_validate({})
+    for factor in terms.factors:
+        if factor not in FACTORS:
+            raise Misuse(f'{key}.approve.with: "{factor}": {nearest(factor, list(FACTORS))}')
+    if not terms.factors:
+        raise Misuse(f"{key}.approve.with: name a kind of factor: {', '.join(FACTORS)}")
+    if terms.show:
+        try:
+            Sentence.read(terms.show)
+        except ValueError as why:
+            raise Misuse(f'{key}.approve.show = "{terms.show}": {why}') from None
+
+
+def _judge_methods(key: str, methods: list[str]) -> None:
+    if not methods:
+        raise Misuse(f"{key}.methods: a rule needs a method")
+    for method in methods:
+        if method != method.upper() or not (method.isascii() and method.isalpha()):
+            raise Misuse(f'{key}.methods: "{method}" is no method; nearest is "{method.upper()}"')
+
+
+def compile_rule(table: RuleTable) -> Rule:
+    return Rule(
+        template=table.path,
+        methods=frozenset(table.methods),
+        profile=table.profile,
+        observe=table.mode == "observe",
+        scopes=frozenset(table.scopes),
+        limits=tuple(parse_limit(limit) for limit in table.limits),
+        content_types=frozenset(kind.lower() for kind in table.content_types),
+        headers=frozenset(header.lower().encode("ascii") for header in table.headers),
+        max_age_seconds=table.max_age,
+        max_body_bytes=table.max_body,
+        session_mac=table.session_mac,
+        clear_query=frozenset(table.clear_query),
+        fresh=table.fresh,
+        fast_replay=table.replay == "fast",
+        idempotency_required=table.idempotency == "required" or table.profile == "critical",
+        stream=table.stream,
+        exact=table.exact,
+        slash_ok=table.slash_ok,
+        because=table.because,
+        approve=_terms(table.approve) if table.profile == "critical" else None,
+    )
+
+
+def _terms(table: ApproveTable | None) -> Approve:
+    table = table or ApproveTable.model_validate({})
+    show = Sentence.read(table.show) if table.show else None
+    return Approve(show, tuple(dict.fromkeys(table.factors)), table.within)

@@ -263,6 +263,10 @@ class NewSeed(NamedTuple):
     digits: int = 6
     position: int = 0
 
+    def base32(self) -> str:
+        """The secret as authenticator apps take it."""
+        return base64.b32encode(self.secret).decode("ascii").rstrip("=")
+
     def __repr__(self) -> str:
         return f"NewSeed({self.kind})"
 

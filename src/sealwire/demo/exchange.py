@@ -25,7 +25,7 @@ from starlette.exceptions import HTTPException
 from sealwire.demo import books
 from sealwire.demo.books import open_account
 
-__all__ = ["account_of", "app_from_environment", "create_app", "open_account"]
+__all__ = ["account_of", "app_from_environment", "create_app", "open_account", "sign_in"]
 
 SESSION_SECONDS = 3600
 _STATUS: dict[type[Exception], int] = {books.NoSuchOrder: 404, books.NotOpen: 409, books.Refused: 422}
@@ -181,6 +181,12 @@ def create_app(database: Path, users_file: Path, clock: Callable[[], float] = ti
 def app_from_environment() -> FastAPI:
     """The exchange on the files that EXCHANGE_DATABASE and EXCHANGE_USERS name."""
     return create_app(Path(os.environ["EXCHANGE_DATABASE"]), Path(os.environ["EXCHANGE_USERS"]))
+
+
+def sign_in(name: str, password: str) -> str | None:
+    """The user of this name and password, for whoever lets the exchange's users in: None for any other."""
+    asked = Login.model_construct(user=name, password=password)
+    return name if _password_is_right(Path(os.environ["EXCHANGE_USERS"]), asked) else None
 
 
 def _answer_error(_: Request, why: Exception) -> JSONResponse:

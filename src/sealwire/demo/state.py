@@ -93,18 +93,27 @@ limits = ["6000/min per key", "6000/min per address"]
 [[rules]]
 path = "/v1/withdrawals"
 methods = ["POST"]
-profile = "sealed"
+profile = "critical"
 scopes = ["withdraw"]
 limits = ["6000/min per key", "6000/min per address"]
+approve = {{ show = "Send {{amount}} {{asset}} to {{address}}", with = ["totp", "hotp"], within = "10m" }}
+
+[pages]
+origin = "https://localhost:{pages}"
+port = {pages}
+sign_in = "sealwire.demo.exchange:sign_in"
 """
 
 
 class DemoState:
     """The demo's folder: made whole at the first start, used again at the next."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, pages_port: int = 0) -> None:
+        """`pages_port`: the one after `port` where none is given."""
         self.folder = folder
         self.port = port
+        self.pages_port = pages_port or port + 1
+        self.pages = f"https://localhost:{self.pages_port}"
         self.origin = f"https://localhost:{port}"
         self.config = folder / "sealwire.toml"
         self.ca = folder / "ca.pem"
@@ -122,7 +131,7 @@ class DemoState:
             make_wrapping_key(wrapping, secrets.token_bytes, development=True)
         if not self._certificate_holds():
             self._make_certificates()
-        self.config.write_text(_POLICY.format(port=self.port), encoding="utf-8")
+        self.config.write_text(_POLICY.format(port=self.port, pages=self.pages_port), encoding="utf-8")
 
     def add_user(self, name: str) -> str:
         """A user with test money and a random password, which is answered; one who is there keeps theirs."""

@@ -29,6 +29,7 @@ from sealwire.clock import ClockWatch
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import App, GuardedApp
+from sealwire.fronts.pages import pages_served
 from sealwire.fronts.server import server, tls_context
 from sealwire.named import find
 from sealwire.observers.log import JsonFormatter, JsonLog
@@ -43,7 +44,7 @@ def serve_forever(config: Path) -> None:
     running, ports = prepare(settings, write_line)
     try:
         settle()
-        with exposed(settings, REGISTRY):
+        with exposed(settings, REGISTRY), pages_served(settings, server_context(settings)):
             running.run()
     finally:
         ports.close()

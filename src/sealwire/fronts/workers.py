@@ -29,6 +29,7 @@ from sealwire.clock import SystemClock
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import GuardedApp
+from sealwire.fronts.pages import pages_served
 from sealwire.fronts.serve import exposed, find_named, guarded, log_to_stderr, server_context, settle, write_line
 from sealwire.fronts.server import configuration
 from sealwire.stores import sqlite_fast, sqlite_sessions
@@ -73,7 +74,8 @@ def run_workers(settings: Settings, count: int) -> None:
             context=None if settings.tls is None else worker_context,
             workers=count,
         )
-        with exposed(settings, registry), config.bind_socket() as listening:
+        pages = pages_served(settings, server_context(settings))
+        with exposed(settings, registry), pages, config.bind_socket() as listening:
             Multiprocess(config, sockets=[listening]).run()
 
 

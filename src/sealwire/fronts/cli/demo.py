@@ -23,7 +23,8 @@ from sealwire.config import load
 from sealwire.demo.state import DemoState
 from sealwire.demo.tour import Tour
 from sealwire.errors import Misuse
-from sealwire.fronts.serve import prepare
+from sealwire.fronts.pages import pages_served
+from sealwire.fronts.serve import prepare, server_context
 
 _USER = "alice"
 _START_SECONDS = 15
@@ -36,7 +37,7 @@ def demo(state: Path, port: int, *, tour_only: bool) -> None:
     console.print("[bold yellow]  DEVELOPMENT: throw-away keys, not for production[/]")
     if tour_only:
         with tempfile.TemporaryDirectory(prefix="sealwire-tour-") as folder:
-            held = _run(DemoState(Path(folder), free_port()), console, stay=False)
+            held = _run(DemoState(Path(folder), free_port(), free_port()), console, stay=False)
         raise typer.Exit(0 if held else 5)
     _run(DemoState(state, port), console, stay=True)
 
@@ -89,7 +90,8 @@ def serving(state: DemoState) -> Iterator[None]:
     """The exchange on a thread of its own, from its first call to its last. Raises: Misuse if it does not start."""
     os.environ["EXCHANGE_DATABASE"], os.environ["EXCHANGE_USERS"] = str(state.database), str(state.users)
     with (state.folder / "calls.jsonl").open("a", buffering=1, encoding="utf-8") as log:
-        running, ports = prepare(load(state.config), lambda line: log.write(f"{line}\n"))
+        settings = load(state.config)
+        running, ports = prepare(settings, lambda line: log.write(f"{line}\n"))
         thread = threading.Thread(target=running.run, name="exchange", daemon=True)
         thread.start()
         try:
@@ -98,7 +100,8 @@ def serving(state: DemoState) -> Iterator[None]:
                 if not thread.is_alive() or time.monotonic() > until:
                     raise Misuse(f"the exchange did not start; is port {state.port} free?")
                 time.sleep(0.02)
-            yield
+            with pages_served(settings, server_context(settings)):
+                yield
         finally:
             running.should_exit = True
             thread.join(10)

@@ -1,0 +1,66 @@
+"""
+The pages on a port of their own, on a thread of their own, beside whatever else the process does.
+
+Owns: that they are there before the first call that could send anybody to them, and gone with the process. Refuses to
+know: what is on them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from typing import cast
+
+import uvicorn
+
+from sealwire.build import open_ports
+from sealwire.config import Settings
+from sealwire.errors import Misuse
+from sealwire.fronts.server import server
+from sealwire.named import find
+from sealwire.pages.app import build_pages, terms_of
+from sealwire.pages.door import SignIn
+
+_BACKLOG = 128
+
+
+@contextlib.contextmanager
+def pages_served(settings: Settings, context: ssl.SSLContext | None) -> Iterator[None]:
+    """The pages, where the settings have some, until the block ends. Raises: Misuse before anything is served."""
+    pages = settings.pages
+    if pages is None:
+        yield
+        return
+    sign_in = cast("SignIn", find(settings.path.parent, "pages.sign_in", pages.sign_in))
+    if not callable(sign_in):
+        raise Misuse(f'pages.sign_in = "{pages.sign_in}": it is no function')
+    listening = _listen(pages.host, pages.port)
+    ports = open_ports(settings)
+    development = settings.environment == "development"
+    app = build_pages(pages.origin, ports, terms_of(settings, pages), sign_in, development=development)
+    running = server(app, host=pages.host, port=pages.port, context=context)
+    thread = threading.Thread(target=_run, args=(running, listening), name="sealwire-pages", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        running.should_exit = True
+        thread.join()
+        listening.close()
+        ports.close()
+
+
+def _run(running: uvicorn.Server, listening: socket.socket) -> None:
+    running.run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Listens before the thread begins, so that a port that is taken is a mistake of the settings."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as why:
+        raise Misuse(f"pages.port = {port}: cannot be listened on: {why.strerror}") from None

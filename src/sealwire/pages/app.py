@@ -1,0 +1,106 @@
+"""
+The pages as an ASGI app: its routes, what stands before them, and what a visitor sees when something is wrong.
+
+Owns: that the pages answer at their own origin alone, and that a store which does not answer approves nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from sealwire.build import Ports
+from sealwire.config import Pages, Settings, policy_version
+from sealwire.desk import Desk
+from sealwire.errors import Fault
+from sealwire.pages.account import Account
+from sealwire.pages.approving import Approving
+from sealwire.pages.door import HEADERS, Door, NotOurForm, SignIn, Stranger
+from sealwire.pages.visits import Visits
+from sealwire.presence import Presence, Terms
+from sealwire.protocol.message import normal_authority
+
+_LOG = logging.getLogger("sealwire.pages")
+_Message = MutableMapping[str, Any]
+
+
+def terms_of(settings: Settings, pages: Pages) -> Terms:
+    """What the settings say of factors."""
+    return Terms(pages.totp_grace_seconds, pages.factor_cooldown, policy_version(settings.path))
+
+
+def build_pages(origin: str, ports: Ports, terms: Terms, sign_in: SignIn, *, development: bool) -> Guarded:
+    """The pages over these ports, for the users that `sign_in` knows."""
+    door = Door(origin, Visits(ports.entropy), sign_in, ports.buckets, ports.clock, development=development)
+    presence = Presence(ports.approvals, ports.factors, ports.keyring, ports.clock, ports.entropy, ports.notices, terms)
+    desk = Desk(ports.approvals, ports.keyring, ports.entropy, ports.notices, origin)
+    approving = Approving(door, ports.approvals, ports.factors, presence, desk.shown)
+    account = Account(door, ports.approvals, ports.factors, presence, desk.shown, ports.entropy)
+
+    async def stranger(request: Request, _: Exception) -> Response:
+        return RedirectResponse(f"/sign-in?back={request.url.path}", 303)
+
+    async def not_ours(_: Request, __: Exception) -> Response:
+        return door.page("not_ours.html", None, 403)
+
+    async def nothing(_: Request, __: Exception) -> Response:
+        return door.page("nothing.html", None, 404)
+
+    async def fault(_: Request, why: Exception) -> Response:
+        _LOG.error("a page could not be made: %s", why.code if isinstance(why, Fault) else type(why).__name__)
+        return door.page("fault.html", None, 503)
+
+    app = Starlette(
+        routes=[
+            Route("/", account.show),
+            Route("/style.css", door.style),
+            Route("/icon.svg", door.icon),
+            Route("/sign-in", door.show_sign_in),
+            Route("/sign-in", door.take_sign_in, methods=["POST"]),
+            Route("/sign-out", door.sign_out, methods=["POST"]),
+            Route("/approve/{approval}", approving.show),
+            Route("/approve/{approval}", approving.answer, methods=["POST"]),
+            Route("/factors/new", account.show_new),
+            Route("/factors/new", account.add, methods=["POST"]),
+            Route("/factors/{factor}/remove", account.remove, methods=["POST"]),
+            Route("/recovery", account.recovery, methods=["POST"]),
+        ],
+        exception_handlers={Stranger: stranger, NotOurForm: not_ours, Fault: fault, Exception: fault, 404: nothing},
+    )
+    return Guarded(app, normal_authority(origin.partition("://")[2]))
+
+
+class Guarded:
+    """The pages behind what holds for every answer: the one authority, and the fields that keep a browser honest."""
+
+    def __init__(self, app: Starlette, authority: str) -> None:
+        self._app = app
+        self._authority = authority.encode("ascii")
+        self._fields = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+    async def __call__(
+        self,
+        scope: _Message,
+        receive: Callable[[], Awaitable[_Message]],
+        send: Callable[[_Message], Awaitable[None]],
+    ) -> None:
+        async def sending(message: _Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *self._fields]
+            await send(message)
+
+        hosts = [value for name, value in scope.get("headers", ()) if name == b"host"]
+        if scope["type"] == "http" and [normal_authority(host.decode("latin-1")) for host in hosts] != [
+            self._authority.decode("ascii")
+        ]:
+            await Response("This is another host's page.\n", 421, media_type="text/plain")(scope, receive, sending)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await self._app(scope, receive, sending)

@@ -7,6 +7,7 @@ BIN  := .venv/bin
 UV   := .tools/bin/uv
 NODE := tests/interop/node
 PYTEST := $(BIN)/python -m pytest
+CHROMIUM := /usr/bin/chromium
 
 # uv never fetches an interpreter, reads no settings of the machine, and copies where it cannot link.
 export UV_PYTHON_DOWNLOADS := never
@@ -32,7 +33,7 @@ help:
 	@echo 'make lock      resolve the dependencies again and write the lock files'
 	@echo 'make clean     remove what setup made'
 
-setup: .venv/.stamp $(NODE)/node_modules/.stamp
+setup: .venv/.stamp $(NODE)/node_modules/.stamp $(CHROMIUM)
 
 run: .venv/.stamp
 	$(BIN)/sealwire demo
@@ -95,6 +96,11 @@ $(UV): requirements-tools.lock
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
+
+# The pages are tested in a real browser; without one the tests must not run as if there were nothing to see.
+$(CHROMIUM):
+	@command -v apt-get >/dev/null || { echo 'The tests need Chromium at $(CHROMIUM); install it.' >&2; exit 1; }
+	$(if $(filter 0,$(shell id -u)),,sudo) sh -c 'apt-get update -q && apt-get install -y -q chromium' >/dev/null
 
 $(NODE)/node_modules/.stamp: $(NODE)/package.json $(NODE)/package-lock.json
 	@command -v npm >/dev/null || { echo 'The tests need Node 20 or newer and npm (on Debian: apt-get install npm).' >&2; exit 1; }

@@ -117,7 +117,6 @@ class Account:
         return self._door.page(
             "account.html",
             visit,
-            422 if said else 200,
             factors=await self._factors.factors(visit.user),
             cooling_until=await self._factors.cooling_until(visit.user),
             approvals=[(one, self._shown(one), one.state_at(now)) for one in every],
@@ -129,11 +128,12 @@ class Account:
         place = self._door.origin.partition("://")[2]
         label = quote(f"{place}:{visit.user}", safe="")
         uri = f"otpauth://totp/{label}?" + urlencode({"secret": secret, "issuer": place})
-        picture = Markup(segno.make(uri, error="m").svg_inline(scale=5, border=4, title="QR code of the new entry"))  # noqa: S704  # of our own making
+        picture = Markup(
+            segno.make(uri, error="m").svg_inline(border=4, omitsize=True, title="QR code of the new entry")
+        )  # noqa: S704  # of our own making
         return self._door.page(
             "new_factor.html",
             visit,
-            422 if said else 200,
             picture=picture,
             secret=secret,
             called=called,

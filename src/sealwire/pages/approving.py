@@ -76,7 +76,6 @@ class Approving:
         return self._door.page(
             "approve.html",
             visit,
-            200 if said is None else 422,
             approval=approval,
             shown=self._shown(approval),
             state=approval.state_at(self._door.clock.now()),

@@ -135,7 +135,7 @@ class Door:
         user = await self._ask(name, password)
         if user is None:
             said = "Name and password do not fit together."
-            return self.page("sign_in.html", None, 422, back=back, said=said, called=name)
+            return self.page("sign_in.html", None, 200, back=back, said=said, called=name)
         self._visits.end(request.cookies.get(self._cookie, ""))
         answer = RedirectResponse(back, 303)
         token = self._visits.begin(user, self.clock.now())

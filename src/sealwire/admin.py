@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from sealwire.build import Ports, open_ports
-from sealwire.call import KeyRecord
+from sealwire.call import Approval, KeyRecord
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
-from sealwire.ports import Invitation
+from sealwire.people import People
+from sealwire.ports import Factor, Invitation
+from sealwire.presence import NewSeed, Said
+from sealwire.protocol.approval import Shown
 from sealwire.protocol.jwk import b64url
 
 T = TypeVar("T")
@@ -45,6 +48,7 @@ class Admin:
     def __init__(self, config: Path | str) -> None:
         self.settings: Settings = load(Path(config))
         self._ports: Ports = open_ports(self.settings)
+        self._people = People(self.settings, self._ports)
 
     def __enter__(self) -> Self:
         return self
@@ -119,6 +123,51 @@ class Admin:
     def revoke_client(self, client: str) -> int:
         """Ends every key of a client; how many were not ended before."""
         return _run(self._ports.directory.revoke_client(client))
+
+    def approvals(self, user: str | None = None, limit: int = 50) -> list[tuple[Approval, Shown]]:
+        """What a user, or everybody, was asked, the newest first, with the sentence that is shown."""
+        return [(approval, self._people.shown(approval)) for approval in _run(self._people.approvals(user, limit))]
+
+    def approval(self, approval_id: str) -> tuple[Approval, Shown] | None:
+        """One of them."""
+        found = _run(self._people.approval(approval_id))
+        return None if found is None else (found, self._people.shown(found))
+
+    def approve(self, approval: Approval, code: str) -> Said:
+        """Its person says yes, by a code of that person's own: nobody else's will do."""
+        return _run(self._people.approve(approval, code))
+
+    def deny(self, approval: Approval) -> bool:
+        """No; False if it no longer waits."""
+        return _run(self._people.deny(approval))
+
+    def factors(self, user: str) -> list[Factor]:
+        """What the user approves with."""
+        return _run(self._people.factors(user))
+
+    def add_factor(self, user: str, seed: NewSeed) -> Factor:
+        """Gives a user a factor, which starts the cool-down. Raises: Misuse for a seed or a name that cannot be."""
+        try:
+            return _run(self._people.add_factor(user, seed))
+        except ValueError as why:
+            raise Misuse(f"factor add: {why}") from None
+
+    def remove_factor(self, user: str, factor_id: str) -> bool:
+        """Takes a factor, which starts the cool-down; False if the user has none of this id."""
+        return _run(self._people.remove_factor(user, factor_id))
+
+    def thaw_client(self, client: str) -> int:
+        """Lets the keys of a client sign again that its user disowned; how many there were."""
+        return _run(self._people.thaw(client))
+
+    def draw(self, size: int) -> bytes:
+        """Fresh secret bytes."""
+        return self._ports.entropy(size)
+
+    @property
+    def issuer(self) -> str:
+        """What an authenticator app calls this deployment."""
+        return self._people.issuer
 
 
 def _run(act: Coroutine[Any, Any, T]) -> T:

@@ -21,8 +21,9 @@ from sealwire.config import Settings
 from sealwire.errors import Misuse
 from sealwire.fronts.server import server
 from sealwire.named import find
-from sealwire.pages.app import build_pages, terms_of
+from sealwire.pages.app import build_pages
 from sealwire.pages.door import SignIn
+from sealwire.people import terms_of
 
 _BACKLOG = 128
 
@@ -40,7 +41,7 @@ def pages_served(settings: Settings, context: ssl.SSLContext | None) -> Iterator
     listening = _listen(pages.host, pages.port)
     ports = open_ports(settings)
     development = settings.environment == "development"
-    app = build_pages(pages.origin, ports, terms_of(settings, pages), sign_in, development=development)
+    app = build_pages(pages.origin, ports, terms_of(settings), sign_in, development=development)
     running = server(app, host=pages.host, port=pages.port, context=context)
     thread = threading.Thread(target=_run, args=(running, listening), name="sealwire-pages", daemon=True)
     thread.start()

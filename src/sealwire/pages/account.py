@@ -7,7 +7,6 @@ Owns: that a factor comes and goes behind another one, and that its secret is sh
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import quote, urlencode
 
 import segno
 from markupsafe import Markup
@@ -17,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from sealwire.call import Approval
 from sealwire.pages.door import Door
 from sealwire.pages.visits import Visit
+from sealwire.people import provisioning_uri
 from sealwire.ports import Approvals, Entropy, Factor, Factors
 from sealwire.presence import NewSeed, Presence, Said
 from sealwire.protocol import otp
@@ -126,11 +126,9 @@ class Account:
     async def _new(self, visit: Visit, pending: NewSeed, said: str = "", called: str = "Phone") -> Response:
         secret = pending.base32()
         place = self._door.origin.partition("://")[2]
-        label = quote(f"{place}:{visit.user}", safe="")
-        uri = f"otpauth://totp/{label}?" + urlencode({"secret": secret, "issuer": place})
-        picture = Markup(
-            segno.make(uri, error="m").svg_inline(border=4, omitsize=True, title="QR code of the new entry")
-        )  # noqa: S704  # of our own making
+        uri = provisioning_uri(pending, visit.user, place)
+        drawn = segno.make(uri, error="m").svg_inline(border=4, omitsize=True, title="QR code of the new entry")
+        picture = Markup(drawn)  # noqa: S704  # of our own making
         return self._door.page(
             "new_factor.html",
             visit,

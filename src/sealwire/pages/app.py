@@ -16,7 +16,6 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from sealwire.build import Ports
-from sealwire.config import Pages, Settings, policy_version
 from sealwire.desk import Desk
 from sealwire.errors import Fault
 from sealwire.pages.account import Account
@@ -28,11 +27,6 @@ from sealwire.protocol.message import normal_authority
 
 _LOG = logging.getLogger("sealwire.pages")
 _Message = MutableMapping[str, Any]
-
-
-def terms_of(settings: Settings, pages: Pages) -> Terms:
-    """What the settings say of factors."""
-    return Terms(pages.totp_grace_seconds, pages.factor_cooldown, policy_version(settings.path))
 
 
 def build_pages(origin: str, ports: Ports, terms: Terms, sign_in: SignIn, *, development: bool) -> Guarded:

@@ -1,4 +1,4 @@
-"""`sealwire client …`: invite, list, show, revoke."""
+"""`sealwire client …`: invite, list, show, thaw, revoke."""
 
 from __future__ import annotations
 
@@ -101,6 +101,18 @@ def revoke(
     with Admin(context.obj.config) as admin:
         ended = admin.revoke_client(_found(admin, client).id)
     typer.echo("1 key ended" if ended == 1 else f"{ended} keys ended", err=True)
+
+
+@app.command()
+def thaw(context: typer.Context, client: ClientArgument) -> None:
+    """Let a client go on whose keys its user froze with "This was not me". Talk to the user first."""
+    from sealwire.admin import Admin  # noqa: PLC0415  # a caller's machine carries no server
+
+    with Admin(context.obj.config) as admin:
+        thawed = admin.thaw_client(_found(admin, client).id)
+    if not thawed:
+        raise Ended(f"{client} has no frozen key", 5)
+    typer.echo("1 key signs again" if thawed == 1 else f"{thawed} keys sign again", err=True)
 
 
 def _found(admin: Admin, name: str) -> ClientRecord:

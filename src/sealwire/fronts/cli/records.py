@@ -1,4 +1,7 @@
-"""Clients and keys as `--json` shows them: a promise. Members may be added; none goes or changes its meaning."""
+"""
+Clients, keys, approvals and factors as `--json` shows them: a promise. Members may be added; none goes or changes its
+meaning.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ import typer
 
 if TYPE_CHECKING:
     from sealwire.admin import ClientRecord
-    from sealwire.call import KeyRecord
+    from sealwire.call import Approval, KeyRecord
+    from sealwire.ports import Factor
+    from sealwire.protocol.approval import Shown
 
 
 def key_members(key: KeyRecord) -> dict[str, object]:
@@ -34,6 +39,39 @@ def client_members(client: ClientRecord) -> dict[str, object]:
         "user": client.user,
         "scopes": sorted(client.scopes),
         "keys": [key_members(key) for key in client.keys],
+    }
+
+
+def approval_members(approval: Approval, shown: Shown) -> dict[str, object]:
+    """One approval. Times are Unix seconds, `decided_at` is null while it waits."""
+    return {
+        "approval": approval.id,
+        "state": approval.state,
+        "user": approval.user,
+        "client": approval.client,
+        "client_name": approval.client_name,
+        "key": approval.key,
+        "sentence": shown.sentence,
+        "values": dict(shown.values),
+        "rule": approval.template,
+        "factors": list(approval.factors),
+        "address": approval.address,
+        "asked_at": int(approval.asked_at),
+        "expires_at": int(approval.expires_at),
+        "decided_at": int(approval.decided_at) or None,
+        "how": approval.how or None,
+    }
+
+
+def factor_members(factor: Factor) -> dict[str, object]:
+    """One factor, without its secret. Times are Unix seconds, `used_at` is null for one that was never used."""
+    return {
+        "factor": factor.id,
+        "user": factor.user,
+        "kind": factor.kind,
+        "name": factor.name,
+        "added_at": int(factor.added_at),
+        "used_at": int(factor.used_at) or None,
     }
 
 

@@ -8,6 +8,7 @@ Refuses to know: how the exchange is run.
 from __future__ import annotations
 
 import json
+import secrets
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +17,15 @@ from typing import NamedTuple
 
 import httpx2
 
-from sealwire.client import Credential, SignatureMismatch, Transport, enroll
+from sealwire.client import ApprovalRequired, Credential, SignatureMismatch, Transport, enroll
 from sealwire.client.errors import BY_SLUG
 from sealwire.client.explain import signed_headers
 from sealwire.demo.middlemen import Recorder, Stripper
+from sealwire.demo.person import Person
 
+_PAYEE = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
+_THIEF = "bc1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdc"
+_WITHDRAWAL = {"asset": "BTC", "amount": "0.25", "address": _PAYEE}
 _ORDER = {"market": "BTC-EUR", "side": "buy", "price": "100.00", "amount": "0.01"}
 
 
@@ -33,19 +38,29 @@ class Step(NamedTuple):
     held: bool
 
 
+class Operator(NamedTuple):
+    """What the tour asks the operator for: an invitation by name, a user's phone by its secret, and a client's thaw."""
+
+    invite: Callable[[str], str]
+    give_phone: Callable[[str, bytes], None]
+    thaw: Callable[[str], None]
+
+
 class Tour:
-    """Plays against `origin`, trusting `ca`, as a client that `invite` lets in on `user`'s account."""
+    """Plays against `origin` and its `pages`, trusting `ca`, on the account of `user`."""
 
     def __init__(
-        self, origin: str, ca: Path, user: str, password: str, invite: Callable[[str], str], folder: Path
+        self, origin: str, pages: str, ca: Path, user: str, password: str, operator: Operator, folder: Path
     ) -> None:
         self._origin = origin
+        self._pages = pages
         self._tls = ssl.create_default_context(cafile=str(ca))
         self._ca = ca
         self._user = user
         self._password = password
-        self._invite = invite
+        self._operator = operator
         self._folder = folder
+        self._phone = secrets.token_bytes(20)
 
     def play(self) -> Iterator[Step]:
         """Each step as it happens."""
@@ -53,7 +68,7 @@ class Tour:
             yield self._stolen_token(plain)
             path = self._folder / f"{self._user}-bot.credential.json"
             if not path.exists():
-                invitation = self._invite(f"{self._user}-bot")
+                invitation = self._operator.invite(f"{self._user}-bot")
                 enroll(self._origin, invitation, name="tour", path=path, ca=self._ca)
             credential = Credential.load(path)
             yield Step(f"enrolled {self._user}-bot: its key was made here and never left", "", "", held=True)
@@ -67,6 +82,7 @@ class Tour:
             yield self._late(plain, credential)
             yield self._prefix_stripped(credential)
             yield self._host_rewritten(plain, credential)
+        yield from self._approvals(credential)
 
     def _stolen_token(self, plain: httpx2.Client) -> Step:
         answer = plain.post("/v1/login", json={"user": self._user, "password": self._password})
@@ -137,9 +153,74 @@ class Tour:
         reply = plain.get("/v1/balances", headers=headers)
         return _refused(reply, "a proxy rewrote Host", "authority-unknown", reply.json().get("detail", ""))
 
+    def _approvals(self, credential: Credential) -> Iterator[Step]:
+        """Scenes one and two of the product: what moves money waits for a person who sees exactly that."""
+        self._operator.give_phone(self._user, self._phone)
+        person = Person(self._pages, self._tls, self._user, self._password, self._phone)
+        with person, httpx2.Client(transport=Transport(credential=credential), base_url=self._origin) as http:
+            asked = _asked(http, _WITHDRAWAL)
+            sentence = f'"{asked.sentence[: -len(_PAYEE)]}{_short(_PAYEE)}"'
+            yield Step("POST /v1/withdrawals   signed and sealed", "403", f"approval-required: {sentence}", held=True)
+            said = person.approves(asked.link)
+            other = _PAYEE[:-1] + ("e" if _PAYEE[-1] != "e" else "f")
+            named = {"sealwire-approval": asked.approval}
+            changed = http.post("/v1/withdrawals", json={**_WITHDRAWAL, "address": other}, headers=named)
+            tried = "one character of the address changed"
+            yield _refused(changed, tried, "approval-required", f"this approval was for address {_short(_PAYEE)}")
+            sent = asked.wait_for_approval()
+            held = sent.status_code == 201 and said == "You approved this"
+            yield Step(
+                "approved with a one-time code", str(sent.status_code), "that amount to that address, once", held
+            )
+            again = http.post("/v1/withdrawals", json=_WITHDRAWAL, headers=named)
+            yield _refused(again, "the same approval again", "approval-required", "it was used")
+            yield self._denied(http, person)
+            yield from self._disowned(http, person)
+
+    def _denied(self, http: httpx2.Client, person: Person) -> Step:
+        asked = _asked(http, {**_WITHDRAWAL, "amount": "1"})
+        person.denies(asked.link)
+        try:
+            asked.wait_for_approval()
+        except BY_SLUG["approval-denied"] as no:
+            return Step(f"{self._user} denies another", str(no.status), "approval-denied: a person said no", held=True)
+        return Step(f"{self._user} denies another", "", "it was let through", held=False)
+
+    def _disowned(self, http: httpx2.Client, person: Person) -> Iterator[Step]:
+        asked = _asked(http, {**_WITHDRAWAL, "amount": "10", "address": _THIEF})
+        named = {"sealwire-approval": asked.approval}
+        waits = http.post("/v1/withdrawals", json={**_WITHDRAWAL, "amount": "10", "address": _THIEF}, headers=named)
+        tried = "attacker holds the bot's signing key too"
+        yield _refused(waits, tried, "approval-pending", f"{self._user} has to say yes first")
+        person.disowns(asked.link)
+        tried = f"{self._user}: this was not me"
+        try:
+            http.get("/v1/balances")
+        except BY_SLUG["key-unknown"] as over:
+            yield Step(tried, str(over.status), "key-unknown: the key is frozen, and its sessions are over", held=True)
+        else:
+            yield Step(tried, "", "its key goes on", held=False)
+        self._operator.thaw(f"{self._user}-bot")
+        reply = http.get("/v1/balances")
+        held = reply.status_code == 200
+        yield Step("sealwire client thaw", str(reply.status_code), "the operator talked to her: it goes on", held)
+
     def _signed(self, credential: Credential, clock: Callable[[], float] = time.time) -> list[tuple[str, str]]:
         signed = signed_headers(credential, "GET", f"{self._origin}/v1/balances", clock=clock)
         return [(name, value) for name, value in signed if name != "host"]
+
+
+def _asked(http: httpx2.Client, withdrawal: dict[str, str]) -> ApprovalRequired:
+    """The question that a withdrawal ends in."""
+    try:
+        reply = http.post("/v1/withdrawals", json=withdrawal)
+    except ApprovalRequired as asked:
+        return asked
+    raise AssertionError(f"a withdrawal went through without a person: {reply.status_code}")
+
+
+def _short(address: str) -> str:
+    return f"{address[:4]}…{address[-4:]}"
 
 
 def _refused(reply: httpx2.Response, tried: str, slug: str, said: str) -> Step:

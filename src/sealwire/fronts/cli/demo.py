@@ -21,12 +21,13 @@ from rich.console import Console
 from sealwire.admin import Admin
 from sealwire.config import load
 from sealwire.demo.state import DemoState
-from sealwire.demo.tour import Tour
+from sealwire.demo.tour import Operator, Tour
 from sealwire.errors import Misuse
 from sealwire.fronts.pages import pages_served
 from sealwire.fronts.serve import prepare, server_context
+from sealwire.presence import NewSeed
 
-_USER = "alice"
+_USER, _PHONE = "alice", "The tour's phone"
 _START_SECONDS = 15
 DEFAULT_FOLDER = Path(".sealwire")
 
@@ -47,13 +48,13 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
     password = state.add_user(_USER)
     with serving(state):
         console.print(f"  exchange   {state.origin}     TLS 1.3, local CA in {state.ca}", soft_wrap=True)
+        console.print(f"  approvals  {state.pages}     sign in as {_USER}, password in {state.users}", soft_wrap=True)
         console.print(f"  log        {state.folder / 'calls.jsonl'}     one JSON line a call", soft_wrap=True)
         console.print("  tour")
         held = True
         with Admin(state.config) as admin:
-            tour = Tour(
-                state.origin, state.ca, _USER, password, lambda name: admin.invite(name, user=_USER), state.folder
-            )
+            operator = _operator(admin)
+            tour = Tour(state.origin, state.pages, state.ca, _USER, password, operator, state.folder)
             for step in tour.play():
                 mark = "" if step.held else "[bold red]  not as it must be[/]"
                 console.print(f"    {step.tried:<45}  {step.status:<5} {step.said}{mark}".rstrip(), soft_wrap=True)
@@ -62,6 +63,23 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
             console.print(f"  Ctrl-C to stop.  Next: {_next(state)}", soft_wrap=True, markup=False)
             _until_told()
     return held
+
+
+def _operator(admin: Admin) -> Operator:
+    """The tour's operator. The phone that it gives is taken away with the one that the last tour left."""
+
+    def give_phone(user: str, secret: bytes) -> None:
+        for factor in admin.factors(user):
+            if factor.name == _PHONE:
+                admin.remove_factor(user, factor.id)
+        admin.add_factor(user, NewSeed("totp", _PHONE, secret))
+
+    def thaw(name: str) -> None:
+        found = admin.client(name)
+        if found is not None:
+            admin.thaw_client(found.id)
+
+    return Operator(lambda name: admin.invite(name, user=_USER), give_phone, thaw)
 
 
 def _next(state: DemoState) -> str:

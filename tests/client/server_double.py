@@ -47,7 +47,7 @@ class Clock:
 
 def rule(path: str, profile: str, **members: object) -> dict[str, object]:
     """A rule as the rules endpoint shows it."""
-    kems = list(KEMS) if profile == "sealed" else []
+    kems = list(KEMS) if profile in ("sealed", "critical") else []
     shown = {"path": path, "methods": EVERY_METHOD, "profile": profile, "session_mac": False, "content_types": []}
     return shown | {"clear_query": [], "max_age": 60, "kems": kems} | members
 

@@ -95,6 +95,12 @@ def test_the_servers_own_endpoints_stand_in_no_rule(target: bytes) -> None:
     assert Rules({"rules": [rule("/**", "sealed")]}, NOW).decide("GET", target) is None
 
 
+def test_what_a_person_approves_is_sealed() -> None:
+    """J: a critical rule seals as a sealed one does."""
+    rules = Rules({"rules": [rule("/x", "critical", session_mac=True), rule("/**", "signed")]}, NOW)
+    assert rules.decide("POST", b"/x") == Sealed(KEMS, session_mac=True, clear_query=frozenset())
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -110,7 +116,7 @@ def test_the_servers_own_endpoints_stand_in_no_rule(target: bytes) -> None:
         {"rules": [rule("/x", "signed") | {"path": 7}]},
         {"rules": [rule("/x", "signed", methods="GET")]},
         {"rules": [rule("/x", "signed", methods=[7])]},
-        {"rules": [rule("/x", "critical")]},
+        {"rules": [rule("/x", "later")]},
         {"rules": [rule("/x", "signed") | {"profile": None}]},
         {"rules": [rule("/x", "signed", exact="yes")]},
         {"rules": [rule("/x", "signed", slash_ok=True)]},

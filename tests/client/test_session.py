@@ -246,3 +246,17 @@ def test_an_unsigned_refusal_of_a_session(http: httpx2.Client, way: Way, server:
         http.post("/v1/quotes", content=b"x", headers={"Idempotency-Key": "mine"})
     assert (caught.value.outcome, caught.value.idempotency_key, caught.value.proven) == ("not done", "mine", False)
     assert server.opened == 0
+
+
+@pytest.mark.parametrize(("script", "outcome"), [([], "not done"), (["lost"], "unknown")])
+@pytest.mark.parametrize("path", ["/v1/orders", "/v1/quotes"])
+def test_a_sealed_refusal_says_what_became_of_the_call(
+    http: httpx2.Client, way: Way, server: SealingServer, path: str, script: list[str | httpx2.Response], outcome: str
+) -> None:
+    """What the guard says after it opened the call is sealed, and means the same as in clear; the app's word is not it."""
+    server.app = lambda request, body: server.problem("request-invalid", "shown")
+    way.script = ["pass", *script]
+    assert http.post(path, content=b"x").extensions["sealwire"].outcome == outcome
+    own = b'{"code": "request-invalid", "type": "https://api.example.com/problems/request-invalid"}'
+    server.app = lambda request, body: Reply(422, ((b"content-type", b"application/problem+json"),), own)
+    assert http.post(path, content=b"x").extensions["sealwire"].outcome == "answered"

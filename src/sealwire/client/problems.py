@@ -13,11 +13,12 @@ import re
 
 from sealwire.client import mismatch
 from sealwire.client.errors import BY_SLUG, ClockSkew, Refused, SignatureMismatch
-from sealwire.client.exchange import Signed
+from sealwire.client.exchange import Proven, Signed
 from sealwire.client.signing import base_of
 from sealwire.protocol import profile
 from sealwire.protocol.fields import FieldError, InnerList, parse_dictionary
 from sealwire.protocol.message import Headers
+from sealwire.protocol.problem import PATH
 
 _SLUG = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _SHOWN_CHARACTERS = 300
@@ -40,6 +41,20 @@ def read_problem(status: int, headers: Headers, body: bytes) -> dict[str, object
     if not isinstance(document, dict) or not _SLUG.fullmatch(str(document.get("code", ""))):
         return None
     return document
+
+
+def read_refusal(proven: Proven, origin: str) -> dict[str, object] | None:
+    """The problem document of a proven reply if it is of the guard at `origin`, and not of the app behind it."""
+    document = read_problem(proven.status, proven.headers, proven.body)
+    return document if document and document.get("type") == f"{origin}{PATH}{document['code']}" else None
+
+
+def outcome_of(proven: Proven, origin: str, *, first: bool) -> str:
+    """A refusal says that its own send was not carried out, and nothing of another: so it is known of the first."""
+    document = read_refusal(proven, origin)
+    if document is None:
+        return "answered"
+    return "not done" if first and is_final(proven.status, document) else "unknown"
 
 
 def refusal(status: int, headers: Headers, document: dict[str, object], *, proven: bool) -> Refused:

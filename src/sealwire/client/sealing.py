@@ -17,6 +17,7 @@ from sealwire.client.conversation import converse
 from sealwire.client.errors import KeyUnknown, NotSignable, OutcomeUnknown, Refused, ReplyUnproven
 from sealwire.client.exchange import Call, Cut, Incoming, Outgoing, Proven, Turn
 from sealwire.client.origin import Origin
+from sealwire.client.problems import outcome_of
 from sealwire.client.rulebook import RuleBook
 from sealwire.client.rules import Sealed, choose
 from sealwire.client.session import PATH, Session, Sessions, opening
@@ -123,7 +124,9 @@ def _sealed(call: Call, sealed: Sealed, ends: Ends) -> Carried[Proven]:
             continue
         # What was sealed is the app's word and not the guard's, whatever code it has.
         if last or code_of(proven) not in _OVER:
-            return unseal(proven, session, key_of(call))
+            opened = unseal(proven, session, key_of(call))
+            first = proven.sends == 1 and not in_doubt
+            return opened._replace(outcome=outcome_of(opened, ends.origin.name, first=first))
         in_doubt = in_doubt or proven.outcome == "unknown"
         ends.sessions.drop(session)
     raise AssertionError("the last round returns")

@@ -321,7 +321,7 @@ def test_rules_under_a_key_that_nobody_vouches_for(book: Book, server: Server) -
 
 @pytest.mark.parametrize(
     "rules",
-    [[rule("/x", "critical"), rule("/**", "signed")], [rule("/v1/orders", "signed"), rule("/v1/orders", "open")]],
+    [[rule("/x", "later"), rule("/**", "signed")], [rule("/v1/orders", "signed"), rule("/v1/orders", "open")]],
 )
 def test_rules_that_are_not_understood(
     credential: Credential, way: Way, server: Server, clock: Clock, rules: list[dict[str, object]]

@@ -20,6 +20,7 @@ LARGE: dict[str, str] = {
     "src/sealwire/pipeline.py": "the page: what is earned, what is demanded, in which order, and by which stages",
     "src/sealwire/config.py": "every setting with its default and its mistakes, which the manual is made from",
     "src/sealwire/errors.py": "one table: whoever reads a code finds its meaning and its remedy beside it",
+    "src/sealwire/client/errors.py": "one tree: whoever catches one sees beside it what the others mean",
     "src/sealwire/protocol/fields.py": "one grammar, read and written side by side",
     "src/sealwire/protocol/handshake.py": "one handshake: the four kems, its context and its key schedule side by side",
     "src/sealwire/protocol/jwk.py": "one table of key kinds, with what may be enrolled and which algorithm it fixes",

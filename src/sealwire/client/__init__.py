@@ -11,6 +11,10 @@ The client: signs every request, proves every reply.
 
 from sealwire.client.credential import Credential
 from sealwire.client.errors import (
+    ApprovalDenied,
+    ApprovalExpired,
+    ApprovalPending,
+    ApprovalRequired,
     ClockSkew,
     CredentialError,
     ForeignOrigin,
@@ -26,10 +30,14 @@ from sealwire.client.errors import (
     SignatureMismatch,
 )
 from sealwire.client.lifecycle import enroll, revoke, rotate
-from sealwire.client.shared import Receipt
+from sealwire.client.receipt import Receipt
 from sealwire.client.transports import AsyncTransport, Transport
 
 __all__ = [
+    "ApprovalDenied",
+    "ApprovalExpired",
+    "ApprovalPending",
+    "ApprovalRequired",
     "AsyncTransport",
     "ClockSkew",
     "Credential",

@@ -7,6 +7,8 @@ Refuses to know: keys, HTTP libraries, and how a refusal is read from the wire.
 
 from __future__ import annotations
 
+from typing import Any, NoReturn, Protocol
+
 from sealwire.client.mismatch import Difference, words
 from sealwire.errors import TABLE
 
@@ -137,8 +139,85 @@ class InvitationInvalid(Refused):
     """The invitation is unknown, spent or past its time."""
 
 
+class ApprovalPending(Refused):
+    """Nobody has decided on the call yet: the wait for it is over, and may be taken up again."""
+
+
+class ApprovalDenied(Refused):
+    """A person said no. It is not asked again by itself: they have seen what was asked."""
+
+
+class ApprovalExpired(Refused):
+    """Nobody decided in time, or the call came too late after the yes; the call without its approval asks anew."""
+
+
 class RateLimited(Refused):
     """A limit is spent; `retry_after` says when to come back."""
+
+
+class Repeat(Protocol):
+    """What waits in an ApprovalRequired: the call that asked, and the transport that it went through."""
+
+    def wait(self, timeout_seconds: float | None) -> Any:
+        """The response, for threads."""
+
+    async def wait_async(self, timeout_seconds: float | None) -> Any:
+        """The response, for tasks."""
+
+
+class ApprovalRequired(Refused):
+    """
+    A person has to say yes to this call first. `link` is for that person, `sentence` what they are asked, `approval`
+    the id under which the call is repeated, `expires_at` (Unix seconds of the server) when it is too late. All of them
+    are empty where the refusal is not proven, or there is nobody to ask.
+
+    `sentence` is as the server wrote it: what goes to a terminal or a log is str() of this. What is pickled or copied
+    has the words and cannot wait.
+    """
+
+    # A slot and no member of __dict__: that is what is pickled, copied and dumped by those who log errors.
+    __slots__ = ("_repeat",)
+    sentence: str = ""
+    link: str = ""
+    approval: str = ""
+    expires_at: int = 0
+
+    def bind(self, repeat: Repeat) -> None:
+        """For the transport that raises it."""
+        self._repeat = repeat
+
+    def wait_for_approval(self, timeout_seconds: float | None = None) -> Any:
+        """
+        The response to the very same call, once its person has said yes; until they decide, or so many seconds long.
+
+        Raises: ApprovalDenied, ApprovalExpired; ApprovalPending if nobody decided in time, after which this can be
+        called again; else as any call, under the same Idempotency-Key.
+        """
+        return self._bound().wait(timeout_seconds)
+
+    async def wait_for_approval_async(self, timeout_seconds: float | None = None) -> Any:
+        """`wait_for_approval`, for the transports for tasks."""
+        return await self._bound().wait_async(timeout_seconds)
+
+    def _bound(self) -> Repeat:
+        repeat: Repeat | None = getattr(self, "_repeat", None)
+        return self._cannot_wait() if repeat is None else repeat
+
+    def _cannot_wait(self) -> NoReturn:
+        why = "this is a copy of the error that was raised" if self.approval else "it names no approval"
+        raise SealwireError(f"there is nothing that could be waited for: {why}")
+
+    def _said(self) -> list[str]:
+        if not self.approval:
+            return super()._said()
+        fields = f"Sealwire-Approval: {self.approval}"
+        if self.idempotency_key is not None:
+            fields = f"Idempotency-Key: {self.idempotency_key} and {fields}"
+        return [
+            f"a person has to approve: {self.detail}",
+            f"have them open {self.link}",
+            f"meanwhile wait_for_approval(), or repeat the same call with {fields}",
+        ]
 
 
 def _class_name(slug: str) -> str:

@@ -49,6 +49,16 @@ class Turn(Enum):
     GIVE = "give"
 
 
+class Pause(NamedTuple):
+    """Asked of the carrier in place of a request: to go on after so many seconds."""
+
+    seconds: float
+
+
+#: What a conversation asks of its carrier.
+Demand = Outgoing | Turn | Pause
+
+
 class Incoming(NamedTuple):
     """A response as it came. `stream` is the carrier's own handle of a body that it has left unread, else None."""
 

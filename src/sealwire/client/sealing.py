@@ -49,18 +49,18 @@ class Ends(NamedTuple):
     entropy: Callable[[int], bytes]
 
 
-def carry_out(call: Call, ends: Ends) -> Carried[Proven]:
+def carry_out(call: Call, ends: Ends, *, resumed: bool = False) -> Carried[Proven]:
     """
-    The conversation of one call, sealed where its rule says so.
+    The conversation of one call with its Idempotency-Key, sealed where its rule says so. `resumed` as in `Talk`.
 
     Raises: as `converse`; ReplyUnproven for an answer in clear to a sealed call, or one that does not open; NotSignable
     where no rule decides the call, or it cannot be sealed.
     """
     sealed = yield from _decide(call, ends)
     if sealed is None:
-        proven = yield from converse(call, ends.origin, ends.signatures, ends.clock, ends.entropy)
+        proven = yield from converse(call, ends.origin, ends.signatures, ends.clock, ends.entropy, resumed=resumed)
     else:
-        proven = yield from _sealed(_with_key(call, ends), sealed, ends)
+        proven = yield from _sealed(call, sealed, ends, in_doubt=resumed)
     if code_of(proven) in _OTHERWISE:
         # The rules have changed. The answer stands as it is; the next call asks for them anew.
         ends.rules.forget()
@@ -96,19 +96,19 @@ def leave(ends: Ends) -> Generator[Outgoing, Incoming, None]:
         yield Outgoing("DELETE", path, signed.request.headers, b"")
 
 
-def _with_key(call: Call, ends: Ends) -> Call:
-    """One Idempotency-Key for all that is sent of this call, under whichever session."""
+def with_key(call: Call, entropy: Callable[[int], bytes]) -> Call:
+    """One Idempotency-Key for all that is sent of this call, under whichever session or approval."""
     if call.method in SAFE or any(name.lower() == b"idempotency-key" for name, _ in call.headers):
         return call
-    fresh = nonce_of(ends.entropy(NONCE_BYTES)).encode("ascii")
+    fresh = nonce_of(entropy(NONCE_BYTES)).encode("ascii")
     return call._replace(headers=(*call.headers, (b"idempotency-key", fresh)))
 
 
-def _sealed(call: Call, sealed: Sealed, ends: Ends) -> Carried[Proven]:
+def _sealed(call: Call, sealed: Sealed, ends: Ends, *, in_doubt: bool) -> Carried[Proven]:
     judge(call, sealed)
     kem = choose(sealed, ends.kems)
     # In doubt: it may have been carried out already. Then nothing later shows that it was not.
-    forgiven = in_doubt = False
+    forgiven = False
     for last in (*([False] * _RENEWALS), True):
         session = yield from _session(kem, sealed, call, ends, in_doubt=in_doubt)
         if isinstance(session, Proven):

@@ -8,11 +8,14 @@ Refuses to know: keys, signatures, repeats; those are the conversation's.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
+import anyio
+
 from sealwire.client.errors import NotSignable, ReplyUnproven
-from sealwire.client.exchange import Cut, Incoming, Outgoing, Proven, Turn
+from sealwire.client.exchange import Cut, Demand, Incoming, Outgoing, Pause, Proven, Turn
 from sealwire.client.library import HTTPX2, Extensions, Library
 from sealwire.client.turns import Turns
 
@@ -23,9 +26,10 @@ Result = TypeVar("Result")
 
 
 def drive(
-    talk: Generator[Outgoing | Turn, Incoming, Result],
+    talk: Generator[Demand, Incoming, Result],
     send: Callable[[Outgoing], Incoming],
     turns: Turns | None = None,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Result:
     """Runs a conversation to its end. Raises what it raises. A stream that is not handed out is closed."""
     turns, its_turn = turns or Turns(), False
@@ -33,20 +37,23 @@ def drive(
     step: _Step[Result] | None = None
     try:
         step = _step(talk)
-        while isinstance(step, (Outgoing, Turn)):
-            if isinstance(step, Turn):
+        while isinstance(step, (Outgoing, Turn, Pause)):
+            if isinstance(step, Pause):
+                sleep(step.seconds)
+                step = _step(talk)
+            elif isinstance(step, Turn):
                 if its_turn:
                     turns.give()
                 its_turn = step is Turn.TAKE and turns.take()
                 step = _step(talk)
-                continue
-            try:
-                reply = send(step)
-            except (Cut, ReplyUnproven) as lost:
-                step = _step(talk, lost=lost)
             else:
-                opened += _streams(reply)
-                step = _step(talk, reply)
+                try:
+                    reply = send(step)
+                except (Cut, ReplyUnproven) as lost:
+                    step = _step(talk, lost=lost)
+                else:
+                    opened += _streams(reply)
+                    step = _step(talk, reply)
         return step.result
     finally:
         if its_turn:
@@ -56,9 +63,10 @@ def drive(
 
 
 async def drive_async(
-    talk: Generator[Outgoing | Turn, Incoming, Result],
+    talk: Generator[Demand, Incoming, Result],
     send: Callable[[Outgoing], Awaitable[Incoming]],
     turns: Turns | None = None,
+    sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
 ) -> Result:
     """`drive`, for tasks."""
     turns, its_turn = turns or Turns(), False
@@ -66,22 +74,25 @@ async def drive_async(
     step: _Step[Result] | None = None
     try:
         step = _step(talk)
-        while isinstance(step, (Outgoing, Turn)):
-            if isinstance(step, Turn):
+        while isinstance(step, (Outgoing, Turn, Pause)):
+            if isinstance(step, Pause):
+                await sleep(step.seconds)
+                step = _step(talk)
+            elif isinstance(step, Turn):
                 if its_turn:
                     turns.give_async()
                 # Set before it is waited for: a task that is cancelled while it waits has no turn to give back.
                 its_turn = False
                 its_turn = step is Turn.TAKE and await turns.take_async()
                 step = _step(talk)
-                continue
-            try:
-                reply = await send(step)
-            except (Cut, ReplyUnproven) as lost:
-                step = _step(talk, lost=lost)
             else:
-                opened += _streams(reply)
-                step = _step(talk, reply)
+                try:
+                    reply = await send(step)
+                except (Cut, ReplyUnproven) as lost:
+                    step = _step(talk, lost=lost)
+                else:
+                    opened += _streams(reply)
+                    step = _step(talk, reply)
         return step.result
     finally:
         if its_turn:
@@ -94,11 +105,11 @@ class _Done(NamedTuple, Generic[Result]):
     result: Result
 
 
-_Step = Outgoing | Turn | _Done[Result]
+_Step = Demand | _Done[Result]
 
 
 def _step(
-    talk: Generator[Outgoing | Turn, Incoming, Result],
+    talk: Generator[Demand, Incoming, Result],
     reply: Incoming | None = None,
     *,
     lost: Exception | None = None,

@@ -16,15 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
+import anyio
 import httpx2
 
+from sealwire.client.approving import Steps, Way, carry, carry_async
 from sealwire.client.credential import Credential
-from sealwire.client.errors import CredentialError, ForeignOrigin, SealwireError
-from sealwire.client.exchange import Call, Proven
+from sealwire.client.errors import ApprovalRequired, CredentialError, ForeignOrigin, SealwireError
+from sealwire.client.exchange import Call
 from sealwire.client.library import Library, default_extensions
 from sealwire.client.origin import KeySet, Origin, origin_of
+from sealwire.client.receipt import respond
 from sealwire.client.rulebook import RuleBook
-from sealwire.client.sealing import DEFAULT_KEMS, Carried, Ends, carry_out, leave
+from sealwire.client.sealing import DEFAULT_KEMS, Ends, leave
 from sealwire.client.sending import drive, drive_async, send, send_async
 from sealwire.client.session import Sessions
 from sealwire.client.signing import by_key
@@ -35,22 +38,6 @@ Inner = TypeVar("Inner")
 Response = TypeVar("Response")
 #: Closing waits no longer than this for each step of its one request.
 _CLOSING_SECONDS = 5.0
-
-
-class Receipt(NamedTuple):
-    """
-    What `response.extensions["sealwire"]` holds: proof of the reply, for keeping.
-
-    `signature` over `base` is by the server's key `keyid`. `sends` counts the requests this answer took. `outcome` is
-    "answered", or of a refusal by the guard "not done" or "unknown" (an earlier send may have been carried out).
-    """
-
-    keyid: str
-    created: int
-    base: bytes
-    signature: bytes
-    sends: int
-    outcome: str
 
 
 class _Process(NamedTuple, Generic[Inner]):
@@ -70,6 +57,8 @@ class Signing(Generic[Inner, Response]):
 
     `credential` is a Credential or its file; newer key sets are written back to the file where that is possible.
     `verify` is an SSL context, or a file of CA certificates; by default the credential's `ca`, else the system's.
+    `on_approval` is told of each call that a person has to approve, which is then waited for; without it such a call
+    raises ApprovalRequired. For tasks it, and `sleep`, may be async.
     """
 
     _library: Library
@@ -83,7 +72,11 @@ class Signing(Generic[Inner, Response]):
         clock: Callable[[], float] = time.time,
         entropy: Callable[[int], bytes] = os.urandom,
         kems: tuple[str, ...] = DEFAULT_KEMS,
+        on_approval: Callable[[ApprovalRequired], object] | None = None,
+        sleep: Callable[[float], Any] | None = None,
     ) -> None:
+        self._on_approval = on_approval
+        self._sleep = sleep
         self._kems = kems
         self._path = None if isinstance(credential, Credential) else Path(credential)
         self.credential = credential if isinstance(credential, Credential) else Credential.load(Path(credential))
@@ -126,17 +119,32 @@ class Signing(Generic[Inner, Response]):
                 on_disk.with_server_keys(keys).save(self._path, overwrite=True)
 
     def _carry(self, request: Any) -> Response:
-        here = self._for(request)
-        talk, extensions = self._talk(request, here, request.read()), _extensions(request)
-        name, library = here.origin.name, self._library
-        return self._respond(drive(talk, lambda out: send(here.inner, name, out, extensions, library), here.turns))
+        self._for(request)
+        call = _call(request, request.read())
+        way = Way(lambda steps: self._run(request, steps), tasks=False)
+        return cast("Response", carry(call, way, self._on_approval))
+
+    def _run(self, request: Any, steps: Callable[[Ends], Steps]) -> Any:
+        here, extensions, library = self._for(request), _extensions(request), self._library
+        name, sleep = here.origin.name, self._sleep or time.sleep
+        talk = steps(self._ends(here))
+        proven = drive(talk, lambda out: send(here.inner, name, out, extensions, library), here.turns, sleep)
+        return respond(proven, library, request)
 
     async def _carry_async(self, request: Any) -> Response:
-        here = self._for(request)
-        talk, extensions = self._talk(request, here, await request.aread()), _extensions(request)
-        name, library = here.origin.name, self._library
-        proven = await drive_async(talk, lambda out: send_async(here.inner, name, out, extensions, library), here.turns)
-        return self._respond(proven)
+        self._for(request)
+        call = _call(request, await request.aread())
+        way = Way(lambda steps: self._run_async(request, steps), tasks=True)
+        return cast("Response", await carry_async(call, way, self._on_approval))
+
+    async def _run_async(self, request: Any, steps: Callable[[Ends], Steps]) -> Any:
+        here, extensions, library = self._for(request), _extensions(request), self._library
+        name, sleep = here.origin.name, self._sleep or anyio.sleep
+        talk = steps(self._ends(here))
+        proven = await drive_async(
+            talk, lambda out: send_async(here.inner, name, out, extensions, library), here.turns, sleep
+        )
+        return respond(proven, library, request)
 
     def _leave(self, here: _Process[Inner]) -> None:
         extensions, library = default_extensions(_CLOSING_SECONDS), self._library
@@ -160,21 +168,8 @@ class Signing(Generic[Inner, Response]):
             )
         return here
 
-    def _talk(self, request: Any, here: _Process[Inner], body: bytes) -> Carried[Proven]:
-        stream = (request.extensions.get("sealwire") or {}).get("stream") is True
-        call = Call(request.method, request.url.raw_path, tuple(request.headers.raw), body, stream)
-        return carry_out(call, self._ends(here))
-
     def _ends(self, here: _Process[Inner]) -> Ends:
         return Ends(here.origin, self._signatures, here.rules, here.sessions, self._kems, self._clock, self._entropy)
-
-    def _respond(self, proven: Proven) -> Response:
-        """The proven part of a reply, and nothing else of it."""
-        receipt = Receipt(proven.keyid, proven.created, proven.base, proven.signature, proven.sends, proven.outcome)
-        unread, library = proven.stream, self._library
-        stream = unread.stream if isinstance(unread, library.response) else library.byte_stream(proven.body)
-        headers, extensions = list(proven.headers), {"sealwire": receipt}
-        return cast("Response", library.response(proven.status, headers=headers, stream=stream, extensions=extensions))
 
 
 def tls_context(verify: Verify, ca: Path | None) -> ssl.SSLContext:
@@ -196,3 +191,8 @@ def tls_context(verify: Verify, ca: Path | None) -> ssl.SSLContext:
 
 def _extensions(request: Any) -> dict[str, Any]:
     return {name: value for name, value in request.extensions.items() if name != "sealwire"}
+
+
+def _call(request: Any, body: bytes) -> Call:
+    stream = (request.extensions.get("sealwire") or {}).get("stream") is True
+    return Call(request.method, request.url.raw_path, tuple(request.headers.raw), body, stream)

@@ -16,6 +16,9 @@ class Transport(Signing[httpx2.BaseTransport, httpx2.Response], httpx2.BaseTrans
     followed; a Client that follows one has it signed anew, within the origin only. Content of a route that streams is
     handed out, unverified, only to a request with the extension `{"sealwire": {"stream": True}}`.
 
+    A call that a person has to approve raises ApprovalRequired, whose `wait_for_approval` repeats it; a bot gives
+    `on_approval=tell` instead, and the call returns once it was decided on.
+
     Raises: ForeignOrigin, NotSignable before anything is sent; ReplyUnproven, Refused, OutcomeUnknown; httpx2's own
     errors if no connection came about.
     """

@@ -168,7 +168,8 @@ class Server:
             self.effects.append(body)
             content = json.dumps({"client": client, "number": len(self.effects)}).encode()
             reply = Reply(201 if body else 200, ((b"content-type", b"application/json"),), content)
-        self.answers[key] = reply
+        if reply.headers[:1] != ((b"content-type", b"application/problem+json"),):
+            self.answers[key] = reply  # a refusal frees the key
         return reply
 
     def _revoke(self, keyid: str, client: str, by: str) -> Reply:
@@ -179,9 +180,10 @@ class Server:
         del self.clients[keyid]
         return Reply(204, (), b"")
 
-    def problem(self, slug: str, cause: str, **members: object) -> Reply:
-        """A refusal after proof: it goes out signed."""
-        return Reply(*answer(Refusal(slug, cause, members=dict(members)), self.origin, "req_PROVEN"))
+    def problem(self, slug: str, cause: str, *, wait: str = "", **members: object) -> Reply:
+        """A refusal after proof: it goes out signed. `wait` is its Retry-After."""
+        fields = ((b"retry-after", wait.encode()),) if wait else ()
+        return Reply(*answer(Refusal(slug, cause, members=dict(members), fields=fields), self.origin, "req_PROVEN"))
 
     def _enrol(self, request: Request, body: bytes) -> Reply:
         label = profile.find_label(request, profile.TAG_POSSESSION)

@@ -253,7 +253,7 @@ def test_an_unsigned_refusal_of_a_session(http: httpx2.Client, way: Way, server:
 def test_a_sealed_refusal_says_what_became_of_the_call(
     http: httpx2.Client, way: Way, server: SealingServer, path: str, script: list[str | httpx2.Response], outcome: str
 ) -> None:
-    """What the guard says after it opened the call is sealed, and means the same as in clear; the app's word is not it."""
+    """What the guard says after it opened the call is sealed, and means what it means in clear; the app's does not."""
     server.app = lambda request, body: server.problem("request-invalid", "shown")
     way.script = ["pass", *script]
     assert http.post(path, content=b"x").extensions["sealwire"].outcome == outcome

@@ -274,7 +274,7 @@ def test_it_is_asked_neither_at_once_nor_never(meets: Meets, desk: Desk, retry_a
     caller = meets()
     desk.retry_after = retry_after
     decided(caller, desk, "approved")
-    assert caller.wait(asked_for(caller)).status_code == 201
+    assert caller.wait(asked_for(caller), 500).status_code == 201
     assert caller.slept == [slept]
 
 
@@ -307,10 +307,11 @@ def test_a_cut_while_the_approval_is_used(meets: Meets, desk: Desk, way: Way, se
     assert len(server.effects) == len(desk.used) == 1
 
 
-def test_after_a_cut_no_refusal_says_that_nothing_was_done(meets: Meets, desk: Desk, way: Way) -> None:
+@pytest.mark.parametrize("path", ["/v1/withdrawals", "/v1/orders"])
+def test_after_a_cut_no_refusal_says_that_nothing_was_done(meets: Meets, desk: Desk, way: Way, path: str) -> None:
     """C25: also where the wait that was cut is long over."""
     caller = meets()
-    asked = asked_for(caller)
+    asked = asked_for(caller, path)
     way.script = ["lost", "lost"]
     with pytest.raises(OutcomeUnknown):
         caller.wait(asked)
@@ -631,7 +632,10 @@ def test_a_copy_has_the_words_and_nothing_else(meets: Meets, desk: Desk, credent
 
 def test_each_kind_waits_in_its_own_way(meets: Meets, desk: Desk, kind: Kind, way: Way) -> None:
     asked = asked_for(meets())
-    wrong = asked.wait_for_approval if kind.tasks else lambda: asyncio.run(asked.wait_for_approval_async())
+
+    def wrong() -> Any:
+        return asked.wait_for_approval() if kind.tasks else asyncio.run(asked.wait_for_approval_async())
+
     with pytest.raises(SealwireError, match="transport for"):
         wrong()
     assert len(way.sent) == 1

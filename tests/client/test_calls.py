@@ -119,10 +119,11 @@ def test_multipart_and_forms_are_signed_as_sent(http: httpx2.Client, server: Ser
     ],
 )
 def test_another_origin_gets_nothing(http: httpx2.Client, way: Way, url: str) -> None:
-    """A credential is for one origin; nothing is sent to another."""
+    """A credential is for one origin; nothing is sent to another, and a body that can be read once is left unread."""
+    body = iter([b"once"])
     with pytest.raises(ForeignOrigin, match="nothing was sent"):
-        http.get(url)
-    assert way.sent == []
+        http.post(url, content=body)
+    assert (way.sent, list(body)) == ([], [b"once"])
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ class Waiting:
         while True:
             proven = yield from self._once(ends)
             document = read_refusal(proven, ends.origin.name)
-            code = document["code"] if document is not None and proven.status == 403 else ""
+            code = "" if document is None else document["code"]
             if document is None or code not in ("approval-pending", "approval-denied", "approval-expired"):
                 return judged(proven, self._call, ends, self._way)
             refused = refusal(proven.status, proven.headers, document, proven=True)

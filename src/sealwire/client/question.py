@@ -23,7 +23,7 @@ _LINK_MOST, _SENTENCE_SHOWN = 2048, 300
 def read(proven: Proven, origin: str) -> ApprovalRequired | None:
     """What a proven answer asks a person, or None if it asks nobody, or not in the form that it has."""
     document = read_refusal(proven, origin)
-    if document is None or proven.status != 403 or document["code"] != "approval-required":
+    if document is None or proven.status != 403:
         return None
     match document.get("approval"):
         case {"id": str(approval), "url": str(link), "sentence": str(sentence), "expires_at": int(expires_at)}:

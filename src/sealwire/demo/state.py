@@ -102,7 +102,7 @@ approve = {{ show = "Send {{amount}} {{asset}} to {{address}}", with = ["totp", 
 origin = "https://localhost:{pages}"
 port = {pages}
 sign_in = "sealwire.demo.exchange:sign_in"
-factor_cooldown = "0s"  # the tour's phone is a new one at each start; a real deployment waits a day
+factor_cooldown = 0  # the tour has a new phone at each start; a real deployment waits a day
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shlex
 import shutil
@@ -48,8 +49,12 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
     password = state.add_user(_USER)
     with serving(state):
         console.print(f"  exchange   {state.origin}     TLS 1.3, local CA in {state.ca}", soft_wrap=True)
-        console.print(f"  approvals  {state.pages}     sign in as {_USER}, password in {state.users}", soft_wrap=True)
+        there = f"sign in as {_USER} (password in {state.users}), and add your phone"
+        console.print(f"  approvals  {state.pages}     {there}", soft_wrap=True)
         console.print(f"  log        {state.folder / 'calls.jsonl'}     one JSON line a call", soft_wrap=True)
+        # What the tour's person hears is told by the tour; afterwards each notice is a line here.
+        notices = logging.getLogger("sealwire.notice")
+        notices.setLevel(logging.ERROR)
         console.print("  tour")
         held = True
         with Admin(state.config) as admin:
@@ -59,6 +64,7 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
                 mark = "" if step.held else "[bold red]  not as it must be[/]"
                 console.print(f"    {step.tried:<45}  {step.status:<5} {step.said}{mark}".rstrip(), soft_wrap=True)
                 held = held and step.held
+        notices.setLevel(logging.WARNING)
         if stay:
             console.print(f"  Ctrl-C to stop.  Next: {_next(state)}", soft_wrap=True, markup=False)
             _until_told()

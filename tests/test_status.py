@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sealwire.admin import Admin
 from sealwire.demo.state import DemoState
+from sealwire.ports import Decision
 from sealwire.protocol.jwk import verifier_of
 from sealwire.status import Finding, examine
 
@@ -190,3 +191,19 @@ def _schema(path: Path, version: int | None = None) -> int:
     found: int = connection.execute("PRAGMA user_version").fetchone()[0]
     connection.close()
     return found
+
+
+def test_a_client_that_its_user_disowned(state: DemoState) -> None:
+    """It stands there until somebody has talked to its user."""
+    with Admin(state.config) as admin:
+        invitation = admin.invite("bot", user="alice").partition("_inv_")[2].partition(".")[0]
+        verifier, now = verifier_of(Ed25519PrivateKey.generate().public_key()), time.time()
+        asyncio.run(admin._ports.directory.enrol(invitation, verifier, "cli_1", "k", now))
+        disowned = Decision("apr_1", now, "frozen", "user", "cli_1", "alice", "", "192.0.2.9", "", "", "p")
+        assert asyncio.run(admin._ports.approvals.freeze("cli_1", "alice", disowned)) == 1
+    (only,) = wrong(state)
+    assert (only.about, only.says[:30]) == ("clients", "bot (cli_1) signs nothing: ali")
+    assert "sealwire client thaw cli_1" in only.mend
+    with Admin(state.config) as admin:
+        assert admin.thaw_client("cli_1") == 1
+    assert wrong(state) == []

@@ -170,7 +170,7 @@ def _expiring(settings: Settings, now: float) -> Iterator[Finding]:
     for client, name, user in dict.fromkeys((k.client, k.client_name, k.user) for k in keys if k.state == "frozen"):
         says = f"{name} ({client}) signs nothing: {user} said that what it asked for was not theirs"
         yield Finding(
-            "wrong", "clients", says, f"talk to them; then sealwire client thaw {client}, or client revoke it"
+            "wrong", "clients", says, f"talk to them; then: sealwire client thaw {client}"
         )
 
 

@@ -1,7 +1,11 @@
 """What `sealwire call` shows of a reply, and of none."""
 
+import asyncio
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from sealwire.client.credential import Credential, read_key
@@ -11,6 +15,8 @@ from sealwire.fronts.cli.callers import for_terminal
 from sealwire.fronts.cli.demo import free_port
 from sealwire.fronts.cli.main import main
 from sealwire.protocol.jwk import load_verifier
+from tests.stories.approving import SENTENCE, WITHDRAWAL, ApprovingWorld
+from tests.stories.test_enrolment import Bridge, enrolled
 
 
 @pytest.mark.parametrize(
@@ -41,3 +47,99 @@ def test_what_is_not_there_is_one_line(
         main()
     said = capsys.readouterr().err
     assert (ended.value.code, said.startswith(line), said.count("\n")) == (code, True, 1)
+
+
+class Quick(Bridge):
+    """The network to a real guard, on which its user decides on what waits before the next request arrives."""
+
+    def __init__(self, world: ApprovingWorld, decide: bool | None) -> None:
+        super().__init__(world)
+        self.world, self.decide = world, decide
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self.decide is not None:
+            asyncio.run(self._decide(self.decide))
+        return super().handle_request(request)
+
+    async def _decide(self, yes: bool) -> None:
+        for approval in await self.world.asked.approvals():
+            if approval.state != "pending":
+                continue
+            if yes:
+                assert (await self.world.approve(approval.id)).result == "right"
+            else:
+                assert await self.world.presence.deny(approval, "user", "192.0.2.9")
+
+
+Ran = tuple[object, str, str]
+Withdraw = Callable[..., Ran]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> ApprovingWorld:
+    made = ApprovingWorld(tmp_path)
+    asyncio.run(made.give_phone("bob"))
+    enrolled(made).save(tmp_path / "bob.json")
+    return made
+
+
+@pytest.fixture
+def withdraw(
+    world: ApprovingWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Withdraw:
+    """`sealwire call` of a withdrawal: exit code, data, words. `decide` is what its user says to what waits."""
+
+    def run(*more: str, decide: bool | None = None, path: str = "/v1/withdrawals", **changes: object) -> Ran:
+        monkeypatch.setattr(httpx2, "HTTPTransport", lambda **_: Quick(world, decide))
+        body = json.dumps(WITHDRAWAL | changes)
+        monkeypatch.setattr(
+            "sys.argv",
+            ["sealwire", "call", "POST", path, "--json", body, "--credential", str(tmp_path / "bob.json"), *more],
+        )
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return run
+
+
+def test_what_a_person_has_to_approve(world: ApprovingWorld, withdraw: Withdraw) -> None:
+    """The sentence and the link for them, the id for the next call, and that call once they said yes."""
+    code, out, err = withdraw()
+    approval = out.strip()
+    link = f"https://pages.example/approve/{approval}"
+    assert (code, err) == (4, f"a person has to approve: {SENTENCE}\nhave them open {link}\n")
+    code, out, err = withdraw("--approval", approval)
+    assert (code, json.loads(out)["code"], world.entered) == (4, "approval-pending", [])
+    code, out, err = withdraw("--approval", approval, decide=True)
+    assert (code, json.loads(out), len(world.entered)) == (0, {"ok": True}, 1)
+    code, out, err = withdraw("--approval", approval)
+    assert (code, json.loads(out)["code"], len(world.entered)) == (4, "approval-required", 1)
+
+
+def test_waiting_for_a_yes(world: ApprovingWorld, withdraw: Withdraw) -> None:
+    code, out, err = withdraw("--wait", decide=True)
+    assert (code, json.loads(out), len(world.entered)) == (0, {"ok": True}, 1)
+    assert err.splitlines()[0] == f"a person has to approve: {SENTENCE}"
+    assert err.splitlines()[-1].startswith("200  ")
+
+
+def test_waiting_for_a_no(world: ApprovingWorld, withdraw: Withdraw) -> None:
+    code, out, err = withdraw("--wait", decide=False)
+    assert (code, out, world.entered) == (4, "", [])
+    assert "approval-denied" in err
+
+
+def test_a_sentence_is_one_whole_line(withdraw: Withdraw) -> None:
+    """What another wrote into an address clears no screen, forges no line, and hides nothing by its length."""
+    code, _, err = withdraw(address="\x1b[2J\nhave them open https://evil.example/" + "x" * 1000 + "END")
+    assert (code, len(err.splitlines()), "\x1b" in err) == (4, 2, False)
+    assert err.splitlines()[0].endswith("END")
+
+
+@pytest.mark.parametrize("given", ["apr_1", "", "apr_" + "0" * 26 + "\n", "ü"])
+def test_an_approval_of_another_form(world: ApprovingWorld, withdraw: Withdraw, given: str) -> None:
+    code, out, err = withdraw("--approval", given)
+    assert (code, out, err) == (2, "", "--approval: an approval's id is apr_ and 26 characters\n")
+    assert not asyncio.run(world.asked.approvals())

@@ -12,12 +12,14 @@ from typing import Annotated
 import httpx2
 import typer
 
-from sealwire.client import Credential, Transport, enroll
+from sealwire.client import ApprovalRequired, Credential, Transport, enroll
 from sealwire.client.enrolment import Invitation
 from sealwire.client.explain import Watched, as_curl, envelope_of, signed_headers, signed_lines
+from sealwire.client.problems import plain
 from sealwire.client.session import is_session
 from sealwire.client.shared import tls_context
 from sealwire.fronts.cli.options import Ended, wrong_usage
+from sealwire.protocol.approval import ID
 
 CredentialOption = Annotated[Path | None, typer.Option(help="The credential file. Default: the only one in .sealwire.")]
 BodyOption = Annotated[str | None, typer.Option("--json", help="The body, or @FILE that holds it.")]
@@ -25,6 +27,7 @@ MethodArgument = Annotated[str, typer.Argument(help="GET, POST, …")]
 _FOLDER = Path(".sealwire")
 _METHOD = re.compile(r"[A-Za-z]+")
 NOT_ALLOWED, _NOT_THERE = 403, (502, 503, 504)
+NOT_ALLOWED_CODE = 4
 
 
 def enroll_key(
@@ -54,27 +57,39 @@ def call(
     body: BodyOption = None,
     credential: CredentialOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Print what is signed and sealed, and why.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Where a person has to approve it, wait for them.")] = False,
+    approval: Annotated[str | None, typer.Option(help="The id of an approval of this very call.")] = None,
 ) -> None:
     """
     Send one call, signed and where its rule says so sealed, and print the proven reply.
 
-    Exit code 0 if it was done, 4 if it is not allowed, 5 if the answer is no, 6 if nothing answers.
+    Where a person has to approve it, what they are asked and their link are printed, and then the approval's id; once
+    they said yes, send the same call with --approval ID, or have it wait for them with --wait.
+
+    Exit code 0 if it was done, 4 if it is not allowed or not approved, 5 if the answer is no, 6 if nothing answers.
     """
     known = Credential.load(found_credential(credential))
     if not path.startswith("/"):
         wrong_usage(f"{path}: a path begins with /, and the credential says at which origin: {known.origin}")
     content, headers = _content(method, body)
+    if approval is not None:
+        if not ID.fullmatch(approval.encode("utf-8", "surrogateescape")):
+            wrong_usage("--approval: an approval's id is apr_ and 26 characters")
+        headers.append(("sealwire-approval", approval))
     url = httpx2.URL(known.origin + path)
     inner = httpx2.HTTPTransport(verify=tls_context(None, known.ca))
     way = Watched(inner, _explain) if explain else inner
     with httpx2.Client(transport=Transport(credential=known, inner=way)) as http:
-        reply = http.request(method.upper(), url, headers=headers, content=content or None)
+        try:
+            reply = http.request(method.upper(), url, headers=headers, content=content or None)
+        except ApprovalRequired as asked:
+            reply = _approved(asked, wait=wait)
         receipt = reply.extensions["sealwire"]
     by_session = is_session(receipt.keyid)
     typer.echo(f"{reply.status_code}  {'proven by the session' if by_session else 'receipt verified'}", err=True)
     typer.echo(for_terminal(reply.text) if sys.stdout.isatty() else reply.text)
     if reply.is_error:
-        code = 4 if reply.status_code == NOT_ALLOWED else 6 if reply.status_code in _NOT_THERE else 5
+        code = NOT_ALLOWED_CODE if reply.status_code == NOT_ALLOWED else 6 if reply.status_code in _NOT_THERE else 5
         raise typer.Exit(code)
 
 
@@ -95,6 +110,19 @@ def sign(
         return
     data = ("--data-binary", body) if body and body.startswith("@") else ("--data-raw", body or "")
     typer.echo(as_curl(known, method, whole, headers, content, data=data))
+
+
+def _approved(asked: ApprovalRequired, *, wait: bool) -> httpx2.Response:
+    """The reply once a person said yes, if it is waited for; else the command ends here, with 4."""
+    if not asked.approval:
+        raise asked  # unproven, or nobody can be asked: no link that anybody should open
+    typer.echo(f"a person has to approve: {plain(asked.sentence, len(asked.sentence))}", err=True)
+    typer.echo(f"have them open {asked.link}", err=True)
+    if not wait:
+        typer.echo(asked.approval)
+        raise typer.Exit(NOT_ALLOWED_CODE)
+    response: httpx2.Response = asked.wait_for_approval()
+    return response
 
 
 def for_terminal(text: str) -> str:

@@ -62,20 +62,25 @@ class Served:
         self._keyring = FileKeyring(
             settings.resolve(settings.keys.signing), settings.resolve(settings.keys.wrapping), os.urandom
         )
+        #: Where it listens, and the CA that its clients trust: its own, unless somebody stands before it.
+        self.url, self.ca = self.state.origin, self.state.ca
         self._workers = workers
         self._environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             DATABASE: str(self.books),
             LEDGER: str(self.ledger),
         }
+        self.invitations: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it and waits until it answers."""
         command = [str(Path(sys.executable).parent / "sealwire"), "--config", str(self.state.config), "serve"]
         command += ["--workers", str(self._workers)] if self._workers > 1 else []
-        with (self.state.folder / "stderr.txt").open("a") as stderr:
-            self._process = subprocess.Popen(command, stderr=stderr, start_new_session=True, env=self._environment)
+        with (self.state.folder / "stderr.txt").open("a") as err, (self.state.folder / "stdout.txt").open("a") as out:
+            self._process = subprocess.Popen(
+                command, stdout=out, stderr=err, start_new_session=True, env=self._environment
+            )
         self.wait()
 
     def wait(self) -> None:
@@ -84,7 +89,7 @@ class Served:
         with httpx2.Client(verify=self.trust()) as http:
             while True:
                 try:
-                    http.get(f"{self.state.origin}/v1/time", timeout=5)
+                    http.get(f"{self.url}/v1/time", timeout=5)
                 except httpx2.TransportError:
                     if time.monotonic() > until:
                         raise AssertionError((self.state.folder / "stderr.txt").read_text()) from None
@@ -122,12 +127,20 @@ class Served:
         assert self._process is not None
         return self._process.pid
 
-    def enrolled(self, name: str) -> Credential:
+    def enrolled(self, name: str, algorithm: str = "ed25519") -> Credential:
         """A new client."""
         path = self.state.folder / f"{name}.json"
         with Admin(self.state.config) as admin:
-            enroll(self.state.origin, admin.invite(name), name=name, path=path, ca=self.state.ca)
+            invitation = admin.invite(name)
+        enroll(self.state.origin, invitation, name=name, algorithm=algorithm, path=path, ca=self.ca)
+        self.invitations.append(invitation)
         return Credential.load(path)
+
+    def fast_store(self) -> Path:
+        """The folder of the fast store of this start, where there are workers."""
+        found = {fast for worker in self._workers_now() if (fast := _fast_store_of(worker))}
+        (folder,) = found
+        return folder
 
     def trust(self) -> ssl.SSLContext:
         """A TLS context that trusts it."""

@@ -53,7 +53,7 @@ _LATTICE_BYTES = 1088
 
 
 class Hoard(NamedTuple):
-    """What was kept: all exchanges, databases, other files' bytes, private keys in PEM or as they are, pairs of kems."""
+    """What was kept: exchanges, databases, other files' bytes, private keys in PEM or as they are, pairs of kems."""
 
     exchanges: list[Passed]
     databases: tuple[Path, ...] = ()
@@ -83,21 +83,34 @@ class Handshake(NamedTuple):
     context: bytes
 
 
+class Session(NamedTuple):
+    """A handshake with what followed it, and of that one message each way."""
+
+    handshake: Handshake
+    salt: bytes
+    bodies: list[Sealed]
+    one_each: list[Sealed]
+
+
 class Seen(NamedTuple):
     """All that is to be opened or forged."""
 
-    handshakes: list[Handshake]
+    sessions: list[Session]
     bodies: list[Sealed]
+    one_each: list[Sealed]
     blobs: list[Sealed]
     macs: list[tuple[bytes, bytes]]
 
 
 def opened(hoard: Hoard) -> list[bytes]:
     """All plaintexts that come out, and for each message under a mac that could be forged, `forged` and its base."""
-    seen = Seen(list(_handshakes(hoard)), list(_bodies(hoard)), list(_blobs(hoard)), list(_macs(hoard)))
+    bodies, handshakes = list(_bodies(hoard)), list(_handshakes(hoard))
+    sessions = [_session(handshake, bodies) for handshake in handshakes]
+    # A row that stands in a database and its backup is one row.
+    seen = Seen(sessions, bodies, _one_each(bodies), list(dict.fromkeys(_blobs(hoard))), list(_macs(hoard)))
     secrets = _given(hoard)
-    secrets |= {one for handshake in seen.handshakes for one in _unsealed(handshake, secrets, hoard)}
-    secrets |= set(_agreed(hoard, seen.handshakes))
+    secrets |= {one for handshake in handshakes for one in _unsealed(handshake, secrets, hoard)}
+    secrets |= set(_agreed(hoard, handshakes))
     secrets |= set(_fitting(_windows(hoard.files) - secrets, seen))
     found: list[bytes] = []
     tried: set[bytes] = set()
@@ -108,11 +121,44 @@ def opened(hoard: Hoard) -> list[bytes]:
     return found
 
 
+def _session(handshake: Handshake, bodies: list[Sealed]) -> Session:
+    own = [body for body in bodies if body.session == handshake.session]
+    return Session(handshake, hashlib.sha256(handshake.context).digest(), own, _one_each(own))
+
+
+def _one_each(bodies: list[Sealed]) -> list[Sealed]:
+    """One body of each session and way."""
+    return [next(group) for _, group in groupby(sorted(bodies, key=_whose), _whose)]
+
+
+def _whose(body: Sealed) -> tuple[str, str]:
+    return body.session, body.way
+
+
 def _by(secret: bytes, seen: Seen) -> Iterator[bytes]:
     """What these 32 bytes open and forge, as a key and as what keys are made from."""
-    for key, locked in ((secret, [*seen.bodies, *seen.blobs]), *_derived(secret, seen)):
-        yield from _decrypted(key, locked)
-        yield from (b"forged " + text for text, mac in seen.macs if hmac.digest(key, text, "sha256") == mac)
+    yield from _decrypted(secret, [*seen.bodies, *seen.blobs])
+    yield from _forged(secret, seen)
+    for session in seen.sessions:
+        for key in _derived(secret, session):
+            # A key that is made for a session opens all of one way, or nothing.
+            if any(True for _ in _decrypted(key, session.one_each)):
+                yield from _decrypted(key, session.bodies)
+            yield from _forged(key, seen)
+    if seen.blobs:
+        for label in _OF_THE_KEY_HOME:
+            yield from _decrypted(_hkdf(secret, bytes(32), label), seen.blobs)
+
+
+def _forged(key: bytes, seen: Seen) -> Iterator[bytes]:
+    return (b"forged " + text for text, mac in seen.macs if hmac.digest(key, text, "sha256") == mac)
+
+
+def _derived(secret: bytes, session: Session) -> Iterator[bytes]:
+    """The keys that a session would have by this secret."""
+    for label in _LABELS:
+        yield _hkdf(secret, session.salt, b"sealwire " + label)
+    yield hmac.digest(secret, session.handshake.context, "sha256")
 
 
 def _windows(files: Iterable[bytes]) -> set[bytes]:
@@ -123,31 +169,27 @@ def _windows(files: Iterable[bytes]) -> set[bytes]:
 
 def _fitting(windows: Iterable[bytes], seen: Seen) -> Iterator[bytes]:
     """Those that are a session's secret, by its commitment, or a key of one of its messages each way."""
-    salts = [(hashlib.sha256(one.context).digest(), one.commitment) for one in seen.handshakes]
-    one_each = [next(group) for _, group in groupby(sorted(seen.bodies, key=_whose), _whose)]
+    salts = [(one.salt, one.handshake.commitment) for one in seen.sessions]
     for window in windows:
-        if any(_hkdf(window, salt, b"sealwire commitment") == commitment for salt, commitment in salts):
+        if (
+            any(_hkdf(window, salt, b"sealwire commitment") == commitment for salt, commitment in salts)
+            or any(True for _ in _decrypted(window, seen.one_each))
+            or any(True for _ in _forged(window, seen))
+        ):
             yield window
-        elif any(True for _ in _decrypted(window, one_each)):
-            yield window
-        elif any(hmac.digest(window, text, "sha256") == mac for text, mac in seen.macs):
-            yield window
-
-
-def _whose(body: Sealed) -> tuple[str, str]:
-    return body.session, body.way
 
 
 def _given(hoard: Hoard) -> set[bytes]:
     """Every 32 bytes that could be a secret: keys, tokens and what they decode to, digests of messages, columns."""
     raw = [part for one in hoard.exchanges for part in _parts(one)]
     raw += [*hoard.keys, *hoard.files, *_cells(hoard), *_inside(hoard)]
-    for text in list(raw):
+    digests = {hashlib.sha256(text).digest() for text in raw}
+    for text in set(raw):
         for token in _TOKEN.findall(text):
             whole = token[: len(token) - (len(token) % 4 == 1)].translate(_TO_URL)
             raw += [token, urlsafe_b64decode(whole + b"=" * (-len(whole) % 4))]
     sizes = {one for text in raw for one in (text[:32], text[-32:], text[:-16][-32:], text[12:44]) if len(one) == 32}
-    return sizes | {hashlib.sha256(text).digest() for text in raw}
+    return sizes | digests
 
 
 def _parts(one: Passed) -> Iterator[bytes]:
@@ -171,19 +213,6 @@ def _inside(hoard: Hoard) -> list[bytes]:
             numbers = key.private_numbers()
             found += [value.to_bytes(512, "big") for value in (numbers.d, numbers.p, numbers.q)]
     return found
-
-
-def _derived(secret: bytes, seen: Seen) -> Iterator[tuple[bytes, list[Sealed]]]:
-    """The secret as HKDF input for each session, with what that may open, and for the labels of the key home."""
-    for handshake in seen.handshakes:
-        own = [body for body in seen.bodies if body.session == handshake.session]
-        salt = hashlib.sha256(handshake.context).digest()
-        for label in _LABELS:
-            yield _hkdf(secret, salt, b"sealwire " + label), own
-        yield hmac.digest(secret, handshake.context, "sha256"), own
-    if seen.blobs:
-        for label in _OF_THE_KEY_HOME:
-            yield _hkdf(secret, bytes(32), label), seen.blobs
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
@@ -331,4 +360,4 @@ def _blobs(hoard: Hoard) -> Iterator[Sealed]:
         words = [cell.encode() for cell in row if isinstance(cell, str)]
         for cell in row:
             if isinstance(cell, bytes) and len(cell) > 28:
-                yield Sealed(cell[:12], cell[12:], (b"", *words))
+                yield Sealed(cell[:12], cell[12:], tuple(dict.fromkeys((b"", *words))))

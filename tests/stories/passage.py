@@ -88,9 +88,11 @@ class Passage(Served):
     def places(self) -> dict[str, bytes]:
         """All that the server says and keeps: its streams and files, its fast store, its metrics."""
         scraped = httpx2.get(f"http://127.0.0.1:{self._metrics}/metrics").content
-        return files(self.state.folder) | {f"fast/{n}": held for n, held in files(self.fast_store()).items()} | {
-            "metrics": scraped
-        }
+        return (
+            files(self.state.folder)
+            | {f"fast/{n}": held for n, held in files(self.fast_store()).items()}
+            | {"metrics": scraped}
+        )
 
     def copy(self, to: Path) -> None:
         """Copies of the durable store as whoever gets at the disk makes them: file, WAL, and a backup by SQLite."""

@@ -71,7 +71,9 @@ class Terminator:
             # A reply may be missing where a connection was cut.
             for asked, answered in zip(_messages(bytes(connection.asked)), replies, strict=False):
                 method, target, _ = asked[0].split(b" ")
-                found.append(Passed(method.decode(), target, *asked[1:], int(answered[0].split(b" ")[1]), *answered[1:]))
+                found.append(
+                    Passed(method.decode(), target, *asked[1:], int(answered[0].split(b" ")[1]), *answered[1:])
+                )
         return found
 
     @contextlib.contextmanager
@@ -87,6 +89,9 @@ class Terminator:
             loop.call_soon_threadsafe(over.set)
             thread.join(_START_SECONDS)
             loop.close()
+
+    def _heard(self, chunk: bytes) -> bytes | None:
+        return self.on_reply(chunk)  # as it is by then, not as it was when the connection began
 
     async def _serve(self, ready: threading.Event, over: asyncio.Event) -> None:
         meetings: set[asyncio.Task[None]] = set()
@@ -119,7 +124,7 @@ class Terminator:
         self.connections.append(connection)
         ways = [
             asyncio.create_task(_pump(reader, onward, connection.asked, lambda chunk: chunk)),
-            asyncio.create_task(_pump(behind, writer, connection.answered, lambda chunk: self.on_reply(chunk))),
+            asyncio.create_task(_pump(behind, writer, connection.answered, self._heard)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)

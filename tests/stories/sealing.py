@@ -15,7 +15,7 @@ from sealwire.build import Ports, wire
 from sealwire.call import Rule
 from sealwire.fronts.asgi import GuardedApp, Receive, Scope, Send
 from sealwire.guard import Deployment
-from sealwire.ports import BucketStore, Directory, Invitation, Ledger, NonceStore, Observer, SessionStore
+from sealwire.ports import BucketStore, Directory, Invitation, Ledger, NonceStore, SessionStore
 from sealwire.protocol import envelope
 from sealwire.protocol.digest import content_digest
 from sealwire.protocol.handshake import KeyPair, Keys, Terms
@@ -63,7 +63,6 @@ class SealedWorld(World):
         rules: tuple[Rule, ...] = SEALED_RULES,
         terms: SessionTerms = DEFAULT_TERMS,
         stores: Stores = IN_MEMORY,
-        observers: tuple[Observer, ...] = (),
     ) -> None:
         super().__init__(folder, rules)
         self.answer = Reply(200, (JSON_TYPE,), b'{"ok": true}')
@@ -89,7 +88,7 @@ class SealedWorld(World):
             directory, ledger, nonces, self.session_store, buckets, self.keyring, self.clock, self.draw, lambda: None
         )
         deployment = Deployment(ORIGIN, frozenset(("api.example",)), "policy-1")
-        self.guard = wire(rules, deployment, ports, session_terms=terms, observers=observers)
+        self.guard = wire(rules, deployment, ports, session_terms=terms)
         self.app = GuardedApp(self._app, self.guard)
 
     def draw(self, size: int) -> bytes:

@@ -29,7 +29,7 @@ def answer_to(word: str) -> str:
 
 
 def made() -> Callable[[Message, Callable[[], Awaitable[Message]], Send], Awaitable[None]]:
-    """The app, in a process where nothing is too unimportant to be logged: uvicorn even shows each message's head."""
+    """The app, in a process where nothing is too unimportant to be logged."""
     logging.getLogger().setLevel(_LOWEST)
     return _app
 
@@ -39,7 +39,7 @@ async def _app(scope: Message, receive: Callable[[], Awaitable[Message]], send: 
         return
     seen = scope["sealwire"]
     body = (await receive())["body"]
-    _LOG.debug("entered: %r %r %s", seen, seen.caller, seen)
+    _LOG.log(_LOWEST, "entered: %r %r %s", seen, seen.caller, seen)
     said = json.loads(body) if body else {"word": scope["path"].rpartition("/")[2]}
     answer = answer_to(said["word"])
     status, content_type = 200, b"application/json"

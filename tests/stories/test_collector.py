@@ -11,17 +11,23 @@ import json
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 import sealwire.client.session
 from sealwire.protocol import envelope
-from sealwire.protocol.handshake import KEMS, KeyPair
+from sealwire.protocol.handshake import KEMS, KeyPair, Offer
+from sealwire.protocol.jwk import b64url
 from tests.stories import collecting
 from tests.stories.collecting import Hoard, opened
 from tests.stories.markers import marker
@@ -48,7 +54,7 @@ class Remembered(KeyPair):
     """The client's pair, which it drops; here it is handed to an attacker."""
 
     __slots__ = ()
-    made: list[KeyPair] = []  # noqa: RUF012  # all of them, wherever they are made
+    made: ClassVar[list[KeyPair]] = []  # all of them, wherever they are made
 
     def __init__(self, kem: str) -> None:
         super().__init__(kem)
@@ -62,6 +68,7 @@ class Client:
         self.kem = kem
         self.credential = passage.enrolled(algorithm, algorithm)
         self.pem = self.credential.key.reveal()
+        self.passed: list[Passed] = []  # its own exchanges, when all is over
         before = len(Remembered.made)
         with passage.client(self.credential, kem) as http:
             self.plaintexts = self._call(http)
@@ -93,8 +100,6 @@ class Client:
         (handshake,) = (one for one in collecting._handshakes(Hoard(self.passed)) if one.session == self.session)
         salt = hashlib.sha256(handshake.context).digest()
         return [self.secret, *(collecting._hkdf(self.secret, salt, b"sealwire " + label) for label in LABELS)]
-
-    passed: list[Passed] = []  # noqa: RUF012  # this client's own; set when all is over
 
 
 class Collected:
@@ -227,6 +232,49 @@ def test_each_role_is_tried(collected: Collected) -> None:
     for one in collected.clients:
         assert one.pair.kem == one.kem
         assert len(opened(Hoard(one.passed, pairs=(one.pair,)))) == len(one.plaintexts) + 1
+
+
+def test_a_secret_sealed_to_a_signing_key_is_found(collected: Collected) -> None:
+    """
+    F22: the same search over sessions whose secret was sealed to a key that the client keeps, of each kem's kind: with
+    that key all of it opens, which is why the pair is fresh for each session.
+
+    Stopped by: nothing
+    """
+    for client in collected.clients:
+        (handshake,) = collecting._handshakes(Hoard(client.passed))
+        lasting = Offer(client.kem, b64url(public_for(client.kem, client.pem)))
+        sealed_key = b64url(lasting.seal(client.secret, handshake.context))
+        hoard = Hoard(
+            [
+                one._replace(reply=json.dumps({**json.loads(one.reply), "sealed_key": sealed_key}).encode())
+                if one.path().endswith("/sessions")
+                else one
+                for one in client.passed
+            ]
+        )
+        found = opened(hoard._replace(keys=(client.pem,)))
+        assert sorted(one for one in found if not one.startswith(b"forged")) == sorted(client.plaintexts)
+        assert opened(hoard) == []
+
+
+def public_for(kem: str, pem: bytes) -> bytes:
+    """The public key of this kem that belongs to the private key of a signature."""
+    private = load_pem_private_key(pem, None)
+    match private:
+        case Ed25519PrivateKey():
+            return _on_25519(hashlib.sha512(private.private_bytes_raw()).digest()[:32])
+        case MLDSA65PrivateKey():
+            seed = private.private_bytes_raw()
+            return MLKEM768PrivateKey.from_seed_bytes(seed + seed).public_key().public_bytes_raw() + _on_25519(seed)
+        case EllipticCurvePrivateKey():
+            return private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    assert isinstance(private, RSAPrivateKey), kem
+    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _on_25519(private: bytes) -> bytes:
+    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
 def test_what_two_keys_agree_on_is_tried(collected: Collected) -> None:

@@ -197,3 +197,5 @@ def log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # All that it has to say, below DEBUG, is path and query of each message: none where an app lowers the root logger.
+    logging.getLogger("uvicorn.asgi").setLevel(logging.INFO)

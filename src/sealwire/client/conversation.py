@@ -21,7 +21,7 @@ from sealwire.client.errors import OutcomeUnknown, ReplyUnproven
 from sealwire.client.exchange import Call, Cut, Incoming, Outgoing, Proven, Signed
 from sealwire.client.keyset import fetch_trusted
 from sealwire.client.origin import Origin
-from sealwire.client.problems import explain, is_final, offered_nonce, read_problem, refusal
+from sealwire.client.problems import explain, offered_nonce, outcome_of, read_problem, refusal
 from sealwire.client.proving import SANE_SECONDS, Asked, UnknownKey, Unproven, is_signed, lower, prove
 from sealwire.client.signing import NONCE_BYTES, Signatures, compose, nonce_of
 from sealwire.protocol.jwk import Verifier
@@ -152,7 +152,8 @@ class Talk:
                 # who holds request or reply back only makes that vaguer: so the offset moves no further than it must.
                 least, most = proven.created - now, proven.created + 1 - sent_at
                 self._origin.offset_seconds = min(max(self._origin.offset_seconds, least), most)
-            return proven._replace(sends=self._sends, outcome=self._outcome(proven))
+            alone = self._before + self._sends == 1
+            return proven._replace(sends=self._sends, outcome=outcome_of(proven, self._origin.name, alone=alone))
         raise self._unproven(reason, reply.status)
 
     def _prove_or_ask_for_keys(self, reply: Incoming, asked: Asked) -> Conversation:
@@ -171,15 +172,6 @@ class Talk:
     def _judge_stream(self, reply: Incoming) -> None:
         if reply.stream is not None and not self._call.stream:
             raise Unproven("its content is a stream, which is handed out unverified and only to who asks for it")
-
-    def _outcome(self, proven: Proven) -> str:
-        """A refusal of a repeat says nothing of the first send; one of ours says that this one was not carried out."""
-        document = read_problem(proven.status, proven.headers, proven.body)
-        if document is None or not str(document.get("type", "")).startswith(
-            f"{self._origin.name}/.well-known/sealwire/"
-        ):
-            return "answered"
-        return "not done" if self._before + self._sends == 1 and is_final(proven.status, document) else "unknown"
 
     def _unproven(self, reason: str, status: int) -> ReplyUnproven:
         return ReplyUnproven(reason, status, self._idempotency_key)

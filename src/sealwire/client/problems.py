@@ -13,7 +13,7 @@ import re
 
 from sealwire.client import mismatch
 from sealwire.client.errors import BY_SLUG, ClockSkew, Refused, SignatureMismatch
-from sealwire.client.exchange import Signed
+from sealwire.client.exchange import Proven, Signed
 from sealwire.client.signing import base_of
 from sealwire.protocol import profile
 from sealwire.protocol.fields import FieldError, InnerList, parse_dictionary
@@ -64,6 +64,18 @@ def refusal(status: int, headers: Headers, document: dict[str, object], *, prove
 def is_final(status: int, document: dict[str, object]) -> bool:
     """True if a proven refusal says that nothing was done: not from 500 on, nor where the server itself cannot say."""
     return status < 500 and document.get("outcome") != "unknown" and document["code"] != "idempotency-in-progress"
+
+
+def outcome_of(answer: Proven, origin: str, *, alone: bool) -> str:
+    """
+    What a proven answer says of its call: "answered", or of a refusal by the guard at `origin` "not done" or "unknown".
+
+    `alone` says that the call was sent once: a refusal of a repeat says nothing of the first send.
+    """
+    document = read_problem(answer.status, answer.headers, answer.body)
+    if document is None or not str(document.get("type", "")).startswith(f"{origin}/.well-known/sealwire/"):
+        return "answered"
+    return "not done" if alone and is_final(answer.status, document) else "unknown"
 
 
 def offered_nonce(accept_signature: bytes, tag: str) -> str:

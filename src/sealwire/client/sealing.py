@@ -17,6 +17,7 @@ from sealwire.client.conversation import converse
 from sealwire.client.errors import KeyUnknown, NotSignable, OutcomeUnknown, Refused, ReplyUnproven
 from sealwire.client.exchange import Call, Cut, Incoming, Outgoing, Proven, Turn
 from sealwire.client.origin import Origin
+from sealwire.client.problems import outcome_of
 from sealwire.client.rulebook import RuleBook
 from sealwire.client.rules import Sealed, choose
 from sealwire.client.session import PATH, Session, Sessions, opening
@@ -116,15 +117,17 @@ def _sealed(call: Call, sealed: Sealed, ends: Ends) -> Carried[Proven]:
             proven = yield from _under(session, call, sealed, ends, in_doubt=in_doubt)
         except KeyUnknown:
             # Unsigned, and all that a server can say which lost its sessions: one more try, under the same key.
-            if not sealed.session_mac or forgiven:
+            if last or forgiven or not sealed.session_mac:
                 raise
             forgiven = in_doubt = True
             ends.sessions.drop(session)
             continue
-        # What was sealed is the app's word and not the guard's, whatever code it has.
+        # A sealed answer is never about the session, whatever code is inside: the guard had opened the call.
         if last or code_of(proven) not in _OVER:
-            return unseal(proven, session, key_of(call))
-        in_doubt = in_doubt or proven.outcome == "unknown"
+            opened = unseal(proven, session, key_of(call))
+            alone = opened.sends == 1 and not in_doubt
+            return opened._replace(outcome=outcome_of(opened, ends.origin.name, alone=alone))
+        in_doubt = in_doubt or proven.outcome != "not done"
         ends.sessions.drop(session)
     raise AssertionError("the last round returns")
 

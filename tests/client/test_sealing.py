@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import hashlib
 import json
+import os
+import pickle
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from sealwire.client import KeyUnknown, OutcomeUnknown, Refused, ReplyUnproven
+from sealwire.client import KeyUnknown, OutcomeUnknown, Refused, ReplyUnproven, SealwireError
 from sealwire.client.session import SPARE_SECONDS
 from sealwire.errors import TABLE
 from sealwire.protocol import envelope
-from sealwire.protocol.handshake import Keys
+from sealwire.protocol.handshake import KeyPair, Keys
 from sealwire.protocol.identifier import identifier
 from sealwire.protocol.message import Reply
 from tests.client.callers import KINDS, Caller, Kind, sealed_under
-from tests.client.sealing_double import SealingServer, seal
+from tests.client.sealing_double import Document, SealingServer, seal
 from tests.client.server_double import Clock, changed, new_signer, problem_response
 
 ORDERS, QUOTES = "/v1/orders", "/v1/quotes"
@@ -431,3 +439,96 @@ def test_a_refusal_in_another_origins_name(caller: Caller, server: SealingServer
     reply = caller.post()
     assert (reply.status_code, reply.extensions["sealwire"].outcome) == (403, "unknown")
     assert len(server.effects) == 2
+
+
+# --- what is never shown ---------------------------------------------------------------------------------------------
+
+
+def secrets_of(server: SealingServer, caller: Caller) -> set[str]:
+    """How all that only the two ends may know would look in a traceback."""
+    labels = (b"c2s key", b"s2c key", b"c2s mac", b"s2c mac")
+    found = [caller.transport.credential.key.reveal()]
+    for secret, context in server.drawn:
+        salt = hashlib.sha256(context).digest()
+        keys = [HKDF(hashes.SHA256(), 32, salt, b"sealwire " + label).derive(secret) for label in labels]
+        assert Keys(secret, context).s2c_mac == keys[-1]
+        found += [secret, *keys]
+    return {text for secret in found for text in (repr(secret)[2:-1], repr(bytearray(secret))[12:-2], secret.hex())}
+
+
+def unsignable(caller: Caller, server: SealingServer) -> None:
+    """By a field that the server would drop."""
+    caller.http.headers["x_y"] = "1"
+
+
+def gone(caller: Caller, server: SealingServer) -> None:
+    caller.way.script = [httpx2.ConnectError("refused")] * 2
+
+
+def unsealable(caller: Caller, server: SealingServer) -> None:
+    caller.http.headers["content-type"] = "x" * 300
+
+
+def opens_none(caller: Caller, server: SealingServer) -> None:
+    """The next session's commitment is another's."""
+    server.sessions.clear()
+    server.on_open = lambda document: {**document, "commitment": "A" * 43}
+
+
+ENDS = (*(spoil for spoil, _, _ in DOUBTS), unsignable, unsealable, gone, opens_none)
+
+
+@EVERY_KIND
+@BOTH
+@pytest.mark.parametrize("spoil", ENDS, ids=[spoil.__name__ for spoil in ENDS])
+def test_no_traceback_shows_a_key(
+    caller: Caller, server: SealingServer, monkeypatch: pytest.MonkeyPatch, path: str, spoil: Spoil
+) -> None:
+    """P4: not even one that shows the values of every frame."""
+    monkeypatch.setattr("sealwire.client.sending.MAX_REPLY_BYTES", 1999)
+    caller.post(path, b"first")
+    spoil(caller, server)
+    with pytest.raises((SealwireError, caller.kind.library.TransportError)) as caught:
+        caller.post(path, b"second")
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    frames = [part for part in shown.split('  File "') if f"{os.sep}tests{os.sep}" not in part.partition("\n")[0]]
+    assert any("_carry" in frame for frame in frames)
+    secrets = secrets_of(server, caller)
+    assert [frame for frame in frames if any(secret in frame for secret in secrets)] == []
+
+
+@EVERY_KIND
+def test_a_client_in_use_is_not_copied(caller: Caller, server: SealingServer) -> None:
+    """P4: nor does anything of it that is printed show a key."""
+    caller.post()
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError):
+            copied(caller.transport)
+    here = caller.transport._process
+    shown = "".join(map(repr, [caller.transport, vars(caller.transport), here, vars(here.sessions), caller.http]))
+    assert "Session(ses_" in shown
+    assert [secret for secret in secrets_of(server, caller) if secret in shown] == []
+
+
+def pairs_alive() -> int:
+    return sum(isinstance(found, KeyPair) for found in gc.get_objects())
+
+
+@EVERY_KIND
+def test_the_key_pair_is_gone(caller: Caller, server: SealingServer) -> None:
+    """F22: as soon as the session is open, though it is still used; also where it could not be opened."""
+    gc.collect()
+    before, during = pairs_alive(), []
+
+    def look(document: Document) -> Document:
+        during.append(pairs_alive())
+        return document
+
+    server.on_open = look
+    caller.post()
+    assert (during, pairs_alive()) == ([before + 1], before)
+    opens_none(caller, server)
+    with pytest.raises(ReplyUnproven):
+        caller.post()
+    gc.collect()  # the error, whose frames refer to it and to each other
+    assert pairs_alive() == before

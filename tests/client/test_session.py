@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import traceback
 from collections.abc import Callable
@@ -106,11 +107,18 @@ def test_no_repr_shows_a_key(number: int) -> None:
         assert "b'" not in text
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickle.dumps])
 @pytest.mark.parametrize("number", range(5))
-def test_no_pickle_holds_a_key(number: int) -> None:
-    """P4: keys do not travel to another process or a file."""
-    with pytest.raises((TypeError, pickle.PicklingError)):
-        pickle.dumps(held_everywhere()[number])
+def test_no_copy_holds_a_key(number: int, copied: Callable[[object], object]) -> None:
+    """P4: keys do not travel to another process or a file, and each is held once."""
+    with pytest.raises(TypeError):
+        copied(held_everywhere()[number])
+
+
+def test_a_session_has_no_twin() -> None:
+    """F11: one that counts on its own would carry as many messages again."""
+    with pytest.raises(TypeError, match="not pickled or copied"):
+        copy.copy(session())
 
 
 # --- opening one -----------------------------------------------------------------------------------------------------

@@ -161,6 +161,7 @@ def _under(session: Session, call: Call, sealed: Sealed, ends: Ends, *, in_doubt
     """The call's answer as it came, proven and not opened."""
     signatures, mac = ends.signatures, None
     if sealed.session_mac:
-        signatures, mac = by_session(session.id, session.keys.c2s_mac), (session.id, session.keys.s2c_mac)
+        # All keys and not the one: a traceback that shows the values of its frames would show a bare key.
+        signatures, mac = by_session(session.id, session.keys.c2s_mac), (session.id, session.keys)
     outer = seal(call, session, ends.entropy(envelope.IV_BYTES))
     return (yield from converse(outer, ends.origin, signatures, ends.clock, ends.entropy, mac=mac, resumed=in_doubt))

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import httpx
 import httpx2
+import pytest
 
 import sealwire.client
 import sealwire.client.httpx
+from sealwire.client import Credential
 from sealwire.client.sealing import DEFAULT_KEMS
 from sealwire.protocol import envelope
-from tests.client.conftest import enrolled
 from tests.client.server_double import Clock, Server, Way
 
 
@@ -85,15 +86,20 @@ class Line:
         return self._library.Response(reply.status_code, headers=reply.headers.raw, stream=stream)
 
 
+EVERY_KIND = pytest.mark.parametrize("kind", KINDS, ids=str)
+
+
 class Caller:
     """A client of one kind, enrolled at the double. Its calls return what the library returns, also those of tasks."""
 
-    def __init__(self, kind: Kind, server: Server, clock: Clock, kems: tuple[str, ...] = DEFAULT_KEMS) -> None:
+    def __init__(
+        self, kind: Kind, credential: Credential, server: Server, clock: Clock, kems: tuple[str, ...] = DEFAULT_KEMS
+    ) -> None:
         self.kind = kind
         self.way = Way(server, with_rules=True)
         self.line = Line(kind.library, self.way)
         transport = kind.ours.AsyncTransport if kind.tasks else kind.ours.Transport
-        self.transport = transport(enrolled(server), inner=self.line, clock=clock, kems=kems)
+        self.transport = transport(credential, inner=self.line, clock=clock, kems=kems)
         client = kind.library.AsyncClient if kind.tasks else kind.library.Client
         self.http = client(transport=self.transport, base_url=server.origin, follow_redirects=True)
         self._runner = asyncio.Runner()

@@ -9,7 +9,7 @@ import json
 import os
 import pickle
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -24,31 +24,17 @@ from sealwire.protocol import envelope
 from sealwire.protocol.handshake import KeyPair, Keys
 from sealwire.protocol.identifier import identifier
 from sealwire.protocol.message import Reply
-from tests.client.callers import KINDS, Caller, Kind, sealed_under
+from tests.client.callers import EVERY_KIND, Caller, sealed_under
 from tests.client.sealing_double import Document, SealingServer, seal
 from tests.client.server_double import Clock, changed, new_signer, problem_response
 
 ORDERS, QUOTES = "/v1/orders", "/v1/quotes"
 BOTH = pytest.mark.parametrize("path", [ORDERS, QUOTES])
-EVERY_KIND = pytest.mark.parametrize("kind", KINDS, ids=str)
 
 
 @pytest.fixture
 def server(clock: Clock) -> SealingServer:
     return SealingServer(clock=Clock(clock.now))
-
-
-@pytest.fixture
-def kind() -> Kind:
-    """The first; a test that is for all of them says so."""
-    return KINDS[0]
-
-
-@pytest.fixture
-def caller(kind: Kind, server: SealingServer, clock: Clock) -> Iterator[Caller]:
-    made = Caller(kind, server, clock)
-    yield made
-    made.end()
 
 
 def pass_time(caller: Caller, server: SealingServer, seconds: float) -> None:

@@ -122,6 +122,12 @@ class Caller:
         self.close()
         self._runner.close()
 
+    def pass_time(self, seconds: float) -> None:
+        """At both ends."""
+        for clock in (self.transport._clock, self.way.server.clock):
+            assert isinstance(clock, Clock)
+            clock.now += seconds
+
     def paths(self) -> list[str]:
         """Method and last part of the path of what was sent; a session is shown as `ses`."""
         shown = [f"{request.method} {request.url.path.rpartition('/')[2]}" for request in self.way.sent]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sealwire.errors import Refusal
+from sealwire.errors import TABLE, Refusal
 from sealwire.protocol import envelope, profile
 from sealwire.protocol.handshake import Keys, Offer, Terms
 from sealwire.protocol.identifier import identifier
@@ -33,6 +33,11 @@ def seal(keys: Keys, session: str, reply: Reply) -> Reply:
     headers = tuple((name, value) for name, value in reply.headers if name != b"content-type")
     body = envelope.seal(keys.s2c, envelope.protect(session, kind), os.urandom(12), reply.body)
     return Reply(reply.status, (*headers, (b"content-type", envelope.MEDIA_TYPE)), body)
+
+
+def no(server: Server, slug: str, **members: object) -> Reply:
+    """A refusal of the guard, for whichever of its causes."""
+    return server.problem(slug, min(TABLE[slug].causes), **members)
 
 
 @dataclass(repr=False)

@@ -19,13 +19,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from sealwire.client import KeyUnknown, OutcomeUnknown, Refused, ReplyUnproven, SealwireError
 from sealwire.client.session import SPARE_SECONDS
-from sealwire.errors import TABLE
 from sealwire.protocol import envelope
 from sealwire.protocol.handshake import KeyPair, Keys
 from sealwire.protocol.identifier import identifier
 from sealwire.protocol.message import Reply
 from tests.client.callers import EVERY_KIND, Caller, sealed_under
-from tests.client.sealing_double import Document, SealingServer, seal
+from tests.client.sealing_double import Document, SealingServer, no, seal
 from tests.client.server_double import Clock, changed, new_signer, problem_response
 
 ORDERS, QUOTES = "/v1/orders", "/v1/quotes"
@@ -35,12 +34,6 @@ BOTH = pytest.mark.parametrize("path", [ORDERS, QUOTES])
 @pytest.fixture
 def server(clock: Clock) -> SealingServer:
     return SealingServer(clock=Clock(clock.now))
-
-
-def pass_time(caller: Caller, server: SealingServer, seconds: float) -> None:
-    """For both ends."""
-    for clock in (caller.transport._clock, server.clock):
-        clock.now += seconds  # type: ignore[union-attr]
 
 
 # --- sessions come and go by themselves ------------------------------------------------------------------------------
@@ -81,10 +74,10 @@ def test_a_session_is_left_at_its_count(caller: Caller, server: SealingServer) -
 def test_a_session_is_left_near_its_end(caller: Caller, server: SealingServer) -> None:
     """F12."""
     caller.post()
-    pass_time(caller, server, server.lifetime - SPARE_SECONDS - 1)
+    caller.pass_time(server.lifetime - SPARE_SECONDS - 1)
     caller.post()
     assert server.opened == 1
-    pass_time(caller, server, 1)
+    caller.pass_time(1)
     assert caller.post().status_code == 201
     assert server.opened == 2
     assert len(sealed_under(caller.way.sent)) == 3
@@ -291,13 +284,8 @@ def test_an_outcome_in_doubt(
 # --- refusals that are proven ----------------------------------------------------------------------------------------
 
 
-def no(server: SealingServer, slug: str, **members: object) -> Reply:
-    """A refusal of the guard, for any cause."""
-    return server.problem(slug, min(TABLE[slug].causes), **members)
-
-
 def sealed_no(server: SealingServer, slug: str, **members: object) -> Callable[..., Reply]:
-    """One after it opened the call."""
+    """A refusal of the guard after it opened the call."""
     return lambda keys, session, _: seal(keys, session, no(server, slug, **members))
 
 

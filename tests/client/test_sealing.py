@@ -347,11 +347,12 @@ def test_the_apps_own_refusal_is_an_answer(caller: Caller, server: SealingServer
 # --- in doubt from one session to the next ---------------------------------------------------------------------------
 
 
-def forgets_after(server: SealingServer, path: str, effects: int) -> Callable[[httpx2.Request], httpx2.Request]:
-    """The server loses its sessions once so much was done; a call on `/v1/quotes` is told so by the way's script."""
+def forgets_once(server: SealingServer, path: str, effects: int) -> Callable[[httpx2.Request], httpx2.Request]:
+    """The server loses its sessions when so much was done; a call on `/v1/quotes` is told so by the way's script."""
+    due = iter([path == ORDERS])
 
     def passes(request: httpx2.Request) -> httpx2.Request:
-        if path == ORDERS and len(server.effects) >= effects:
+        if len(server.effects) >= effects and next(due, False):
             server.sessions.clear()
         return request
 
@@ -375,7 +376,7 @@ def test_no_new_session_after_a_doubt(
     """C25: the call was carried out under the session before: that no new one is to be had does not undo it."""
     caller.post(path)
     over = problem_response("key-unknown", 401) if path == QUOTES else "pass"
-    caller.way.script, caller.way.on_request = ["cut", over, *opening], forgets_after(server, path, 2)
+    caller.way.script, caller.way.on_request = ["cut", over, *opening], forgets_once(server, path, 2)
     with pytest.raises(error) as caught:
         caller.post(path)
     assert isinstance(caught.value, Refused | ReplyUnproven | OutcomeUnknown)
@@ -387,11 +388,25 @@ def test_no_new_session_after_a_doubt(
 
 @EVERY_KIND
 @BOTH
+def test_a_lost_call_after_a_doubt(caller: Caller, server: SealingServer, path: str) -> None:
+    """C25: under the new session the call never leaves: the library's own error would say that nothing was done."""
+    caller.post(path)
+    over = problem_response("key-unknown", 401) if path == QUOTES else "pass"
+    caller.way.script = ["cut", over, "pass", *[httpx2.ConnectError("refused")] * 2]
+    caller.way.on_request = forgets_once(server, path, 2)
+    with pytest.raises(OutcomeUnknown) as caught:
+        caller.post(path)
+    assert caught.value.idempotency_key == caller.sent_to(path)[-1].headers["idempotency-key"]
+    assert (server.opened, len(server.effects), caller.way.script) == (2, 2, [])
+
+
+@EVERY_KIND
+@BOTH
 def test_a_refused_session_after_a_doubt(caller: Caller, server: SealingServer, path: str) -> None:
     """C25: the refusal is proven, and says nothing of the call."""
     caller.post(path)
     over = problem_response("key-unknown", 401) if path == QUOTES else "pass"
-    caller.way.script, caller.way.on_request = ["cut", over], forgets_after(server, path, 2)
+    caller.way.script, caller.way.on_request = ["cut", over], forgets_once(server, path, 2)
     server.on_open = lambda _: no(server, "rate-limited")
     reply = caller.post(path)
     assert (reply.json()["code"], reply.extensions["sealwire"].outcome) == ("rate-limited", "unknown")

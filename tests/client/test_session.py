@@ -12,7 +12,7 @@ import pytest
 
 from sealwire.client import Credential, KeyUnknown, ReplyUnproven, Transport
 from sealwire.client.sealing import Ends
-from sealwire.client.session import LONGEST_SECONDS, MOST_REQUESTS, SPARE_SECONDS, Session, Sessions
+from sealwire.client.session import LONGEST_SECONDS, MOST_REQUESTS, SPARE_SECONDS, Session, Sessions, is_session
 from sealwire.client.signing import by_session
 from sealwire.client.turns import Turns
 from sealwire.protocol.handshake import KEMS, KeyPair, Keys
@@ -77,6 +77,14 @@ def test_only_the_one_that_is_over_is_dropped() -> None:
     held.hold(second)
     assert held.leave() is second
     assert held.leave() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [(NAME, True), ("ses_" + "a" * 19, False), (NAME + "\n", False), ("a" * 43, False), ("ses_" + "_" * 26, False)],
+)
+def test_which_names_are_a_sessions(name: str, is_one: bool) -> None:
+    assert is_session(name) is is_one
 
 
 # --- what is never shown ---------------------------------------------------------------------------------------------

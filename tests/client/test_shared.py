@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +12,7 @@ import httpx2
 import pytest
 
 from sealwire.client import ForeignOrigin
+from sealwire.client.origin import Origin
 from tests.client.callers import EVERY_KIND, KINDS, Caller
 from tests.client.conftest import enrolled
 from tests.client.sealing_double import SESSIONS, SealingServer
@@ -135,6 +137,28 @@ def test_closing_that_is_cancelled(caller: Caller, server: SealingServer) -> Non
 
     caller.run(scenario())
     assert caller.way.closed == 1
+
+
+# --- one process each -----------------------------------------------------------------------------------------------
+
+
+def test_threads_of_a_forked_process_share_its_own(caller: Caller, server: SealingServer) -> None:
+    """P3, F21: the first calls of a child may come from many threads at once: what is the child's is made once."""
+    ours, together = caller.transport._process, threading.Barrier(8, timeout=BOUND_SECONDS)
+    caller.transport._process = ours._replace(pid=os.getpid() + 1)
+    fresh = caller.transport._fresh
+
+    def make(origin: Origin) -> Any:
+        together.wait()
+        return fresh(origin)
+
+    caller.transport._fresh = make
+    with ThreadPoolExecutor(8) as threads:
+        theirs = list(threads.map(lambda _: caller.transport._here(), range(8)))
+    assert len({id(one) for one in theirs}) == 1
+    assert caller.transport._here() is theirs[0]
+    assert theirs[0].sessions is not ours.sessions
+    caller.transport._fresh = fresh
 
 
 # --- one origin each -------------------------------------------------------------------------------------------------

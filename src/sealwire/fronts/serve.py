@@ -50,10 +50,7 @@ def serve_forever(config: Path) -> None:
 
 
 def settle() -> None:
-    """
-    What was imported and wired stays until the process ends: the collector does not look through it again and again.
-    Calls leave no cycles behind, so the young are looked at less often.
-    """
+    """What was imported and wired stays: the collector does not look through it again and again, nor often at calls."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)

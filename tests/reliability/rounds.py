@@ -1,37 +1,98 @@
-"""One round: load, a kill at a seeded moment, the start, the repeats, the copies, and all that was seen of it."""
+"""One round: load, a strike at a seeded moment, the repeats, the copies, and all that was seen of it."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sealwire.client import Credential
+from tests.fronts.test_workers import worker_of
 from tests.reliability.calling import Caller, Tape, Taped, send_again
-from tests.reliability.history import Answer, Copy, Effect, Entry, History, Order, Sent
-from tests.reliability.serving import Served, Victim
+from tests.reliability.history import Answer, Copy, Effect, Entry, History, Order, Sent, judge
+from tests.reliability.serving import SIGNED, Served, Victim
+from tests.reliability.sessions import Opening, Under, judge_sessions
 
-CALLERS = 40
+CLIENTS, CALLS_OF_EACH = 8, 5
 AT_LEAST_IN_FLIGHT = 16
+_TRIES = 5
+_AGAIN_AT_ONCE = 3
+_REJOIN_SECONDS = 30
+
+
+class Strike(NamedTuple):
+    """
+    What befalls the server: SIGKILL to `victim`, or a stop in order. When clients `wait`, their calls go on through it,
+    as behind a proxy that holds what comes until the server is there again; else they end as they are cut.
+    """
+
+    victim: Victim | Literal["stopped"]
+    wait: bool = False
+
+    @property
+    def ends_the_start(self) -> bool:
+        """Whether what was held in memory is gone."""
+        return self.victim in ("group", "stopped")
 
 
 class Round(NamedTuple):
-    """What a round was: `in_flight` messages were out and unanswered when the kill came, `lost` of them for ever."""
+    """
+    What a round was: `in_flight` messages were out and unanswered when the strike came, `lost` of them for ever. The
+    messages are as they lie on the `tape`.
+    """
 
     history: History
     in_flight: int
     lost: int
+    tape: Tape
+
+    @property
+    def had_every_end(self) -> bool:
+        """Whether there is a call among them that only the app knows the end of."""
+        return any(told[-1].kind == "unknown" for told in self.history.answers.values())
 
 
-async def play(served: Served, credentials: Sequence[Credential], name: str, random: Random, victim: Victim) -> Round:
+def played(
+    served: Served,
+    credentials: Sequence[Credential],
+    seed: int,
+    choose: Callable[[Random], Strike],
+    paths: Sequence[str] = (SIGNED,),
+) -> Round:
+    """A round whose strike met enough calls. One that did not counts for its findings all the same."""
+    for again in range(_TRIES):
+        random = Random(f"{seed} {again}")  # noqa: S311  # a seed repeats a round
+        strike = choose(random)
+        one = asyncio.run(play(served, credentials, f"{seed}.{again}", random, strike, paths))
+        assert judge(one.history) == [], f"seed {seed}, try {again}: {strike}"
+        if _met_enough(one, strike):
+            return one
+    raise AssertionError(f"seed {seed}: {one.in_flight} calls in flight, {one.lost} lost")
+
+
+def _met_enough(one: Round, strike: Strike) -> bool:
+    """Unanswered when the strike came and, if it was a kill that nobody survived, for ever after."""
+    if strike.victim == "one worker":
+        return one.in_flight >= AT_LEAST_IN_FLIGHT and one.lost > 0
+    return (one.in_flight if strike.victim == "stopped" else one.lost) >= AT_LEAST_IN_FLIGHT
+
+
+async def play(
+    served: Served,
+    credentials: Sequence[Credential],
+    name: str,
+    random: Random,
+    strike: Strike,
+    paths: Sequence[str] = (SIGNED,),
+) -> Round:
     """Plays a round against a server that runs, and leaves one that runs."""
     tape = Tape(wanted=random.randint(0, 40))
     answers: dict[Order, list[Answer]] = defaultdict(list)
     tls, port = served.trust(), served.state.port
-    made = [Caller(credentials[i % len(credentials)], port, tls, tape) for i in range(CALLERS)]
     over = asyncio.Event()
 
     async def load(caller: Caller, number: int) -> None:
@@ -43,27 +104,52 @@ async def play(served: Served, credentials: Sequence[Credential], name: str, ran
             count += 1
 
     async with AsyncExitStack() as stack:
+        made = [
+            Caller(credentials[i % len(credentials)], port, tls, tape, paths=paths, connections=CALLS_OF_EACH)
+            for i in range(CLIENTS)
+        ]
         callers = await asyncio.gather(*(stack.enter_async_context(caller) for caller in made))
-        working = [asyncio.create_task(load(caller, number)) for number, caller in enumerate(callers)]
+        working = [asyncio.create_task(load(callers[i % CLIENTS], i)) for i in range(CLIENTS * CALLS_OF_EACH)]
         if tape.wanted:
             await tape.answered.wait()
         await asyncio.sleep(random.random() * 0.1)
         await _busy(served, name)
         in_flight = [message for message in tape.messages if message.status == 0]
-        served.kill(victim)
+        if not strike.wait:
+            over.set()
+        before = await _struck(served, strike, tape, working)
         over.set()
         await asyncio.gather(*working)
-    before = list(tape.messages)
-    if victim == "group":
-        await asyncio.to_thread(served.start)
-    else:
-        await asyncio.to_thread(served.wait)
-    await _ask_again(served, credentials, tape, answers)
-    told = await send_again(before, port, tls)
-    copies = tuple(Copy(m.key, m.nonce, status) for m, (status, _) in zip(before, told, strict=True))
+        await _ask_again(callers, answers)
+        if any(message.session for message in tape.messages):
+            await _until_all_share(served, name, callers, tape, answers)
+        told = await send_again(before, port, tls)
+    copies = tuple(Copy(m.key, m.nonce, status) for m, status in zip(before, told, strict=True))
     lost = sum(message.status == 0 for message in in_flight)
-    history = seen(served, name, answers, tape.messages, copies, forgot=victim == "group")
-    return Round(history, len(in_flight), lost)
+    history = seen(served, name, answers, tape.messages, copies, forgot=strike.ends_the_start)
+    return Round(history._replace(orderly=strike.victim == "stopped"), len(in_flight), lost, tape)
+
+
+async def _struck(served: Served, strike: Strike, tape: Tape, working: Sequence[asyncio.Task[None]]) -> list[Taped]:
+    """Strikes, and sees that the server is there again. What was sent before it was."""
+    if strike.wait and strike.ends_the_start:
+        tape.way_is_open.clear()
+    try:
+        if strike.victim == "stopped":
+            await asyncio.to_thread(served.stop)
+        else:
+            served.kill(strike.victim)
+        if not strike.wait:
+            await asyncio.gather(*working)
+        before = list(tape.messages)
+        if strike.ends_the_start:
+            tape.start += 1
+            await asyncio.to_thread(served.start)
+        else:
+            await asyncio.to_thread(served.wait)
+    finally:
+        tape.way_is_open.set()
+    return before
 
 
 async def _busy(served: Served, name: str) -> None:
@@ -79,24 +165,48 @@ async def _busy(served: Served, name: str) -> None:
         await asyncio.sleep(0.002)
 
 
-async def _ask_again(
-    served: Served, credentials: Sequence[Credential], tape: Tape, answers: dict[Order, list[Answer]]
-) -> None:
-    """What has no verified answer is asked for again, and a quarter of what has one."""
+async def _ask_again(callers: Sequence[Caller], answers: dict[Order, list[Answer]]) -> None:
+    """The same clients ask again for what has no verified answer, and for a quarter of what has one."""
     open_orders = [order for order, told in answers.items() if told[-1].kind != "done"]
-    waiting = open_orders + [order for order in answers if order not in open_orders][::4]
-    tls = served.trust()
-    by_client = {credential.client: credential for credential in credentials}
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for principal, name in open_orders + [order for order in answers if order not in open_orders][::4]:
+        waiting[principal].append(name)
 
-    async def work() -> None:
-        made = {client: Caller(one, served.state.port, tls, tape) for client, one in by_client.items()}
-        async with AsyncExitStack() as stack:
-            own = {client: await stack.enter_async_context(caller) for client, caller in made.items()}
-            while waiting:
-                order = waiting.pop(0)
-                answers[order].append(await own[order[0]].ask(order[1]))
+    async def work(caller: Caller) -> None:
+        while names := waiting[caller.principal]:
+            name = names.pop(0)
+            answers[caller.principal, name].append(await caller.ask(name))
 
-    await asyncio.gather(*(work() for _ in range(12)))
+    await asyncio.gather(*(work(caller) for caller in callers for _ in range(_AGAIN_AT_ONCE)))
+
+
+async def _until_all_share(
+    served: Served, name: str, callers: Sequence[Caller], tape: Tape, answers: dict[Order, list[Answer]]
+) -> None:
+    """
+    Until each worker there is has taken calls in sessions that were opened at another, maybe one that is dead by now,
+    or a session was not found where it must be. Which one a new connection comes to is the kernel's choice.
+    """
+    until, more = time.monotonic() + _REJOIN_SECONDS, 0
+    while not shared(served, tape) and not list(judge_sessions(*_sessions(tape.messages))):
+        assert time.monotonic() < until, "some worker takes no session that another opened"
+        for caller in callers:
+            await caller.reconnect()
+            order = f"{name}-shared-{more}"
+            answers[caller.principal, order].append(await caller.ask(order))
+            more += 1
+
+
+def shared(served: Served, tape: Tape) -> bool:
+    """Whether each worker of now took a session that it did not open; true where there is one process."""
+    workers = worker_of(served.state, [message.request for message in tape.messages])
+    opener = {message.session: workers.get(message.request) for message in tape.messages if message.opens}
+    took = {
+        workers[message.request]
+        for message in tape.messages
+        if message.status == 200 and opener.get(message.session) not in (None, workers.get(message.request))
+    }
+    return set(served.workers()) <= took
 
 
 def seen(
@@ -115,7 +225,7 @@ def seen(
     claims, claims_in_all = served.claims(answers)
     return History(
         answers={order: tuple(told) for order, told in answers.items()},
-        sent=tuple(Sent(m.order, m.key, m.nonce, m.status) for m in messages),
+        sent=tuple(Sent(m.order, m.key, m.nonce, m.status, m.ask, _under(m)) for m in messages),
         copies=copies,
         entries=tuple(Entry(request, (who, order), nonce, bool(d)) for request, who, order, nonce, d in entries),
         effects=tuple(Effect(request, (who, order)) for request, who, order in effects),
@@ -124,4 +234,17 @@ def seen(
         claims_in_all=claims_in_all,
         burnt=served.burnt({(m.key, m.nonce) for m in messages}),
         forgot=forgot,
+        openings=_sessions(messages)[0],
     )
+
+
+def _sessions(messages: list[Taped]) -> tuple[tuple[Opening, ...], tuple[Under, ...]]:
+    """The sessions that were opened, and what was sent under them."""
+    openings = tuple(Opening(m.client, m.session, m.start) for m in messages if m.opens and m.session)
+    return openings, tuple(under for m in messages if (under := _under(m)) is not None)
+
+
+def _under(message: Taped) -> Under | None:
+    if message.opens or not message.session:
+        return None
+    return Under(message.client, message.session, message.start, message.status != 0, message.code)

@@ -184,7 +184,7 @@ def _not_done_is_true(history: History) -> Iterator[str]:
 
 
 def _an_orderly_stop_loses_nothing(history: History) -> Iterator[str]:
-    lost = {sent.nonce for sent in history.sent if sent.status == 0}
+    lost = {sent.nonce for sent in history.sent if sent.status == 0 or sent.status >= 500}
     for entry in history.entries:
         if history.orderly and entry.nonce in lost:
             yield f"4: {entry.request} entered the app and the stop lost its answer"

@@ -21,7 +21,7 @@ CLIENTS, CALLS_OF_EACH = 8, 5
 AT_LEAST_IN_FLIGHT = 16
 _TRIES = 5
 _AGAIN_AT_ONCE = 3
-_REJOIN_SECONDS = 30
+_SHARE_SECONDS = 30
 
 
 class Strike(NamedTuple):
@@ -184,29 +184,35 @@ async def _until_all_share(
     served: Served, name: str, callers: Sequence[Caller], tape: Tape, answers: dict[Order, list[Answer]]
 ) -> None:
     """
-    Until each worker there is has taken calls in sessions that were opened at another, maybe one that is dead by now,
-    or a session was not found where it must be. Which one a new connection comes to is the kernel's choice.
+    Until the workers there are share the clients' sessions, or one was not found where it must be. Which worker a new
+    connection comes to is the kernel's choice.
     """
-    until, more = time.monotonic() + _REJOIN_SECONDS, 0
+
+    async def ask(caller: Caller, order: str) -> None:
+        await caller.reconnect()
+        answers[caller.principal, order].append(await caller.ask(order))
+
+    until, turn = time.monotonic() + _SHARE_SECONDS, 0
     while not shared(served, tape) and not list(judge_sessions(*_sessions(tape.messages))):
-        assert time.monotonic() < until, "some worker takes no session that another opened"
-        for caller in callers:
-            await caller.reconnect()
-            order = f"{name}-shared-{more}"
-            answers[caller.principal, order].append(await caller.ask(order))
-            more += 1
+        assert time.monotonic() < until, "some worker takes no call in a session, or only in those that it opened"
+        await asyncio.gather(*(ask(caller, f"{name}-share-{turn}-{i}") for i, caller in enumerate(callers)))
+        turn += 1
 
 
 def shared(served: Served, tape: Tape) -> bool:
-    """Whether each worker of now took a session that it did not open; true where there is one process."""
-    workers = worker_of(served.state, [message.request for message in tape.messages])
-    opener = {message.session: workers.get(message.request) for message in tape.messages if message.opens}
+    """
+    Whether each worker there is took calls in the sessions of this start, and some worker took one in a session that
+    another opened, which may be dead by now; true where one process serves alone.
+    """
+    workers = set(served.workers())
+    judges = worker_of(served.state, [message.request for message in tape.messages])
+    openers = {message.session: judges.get(message.request) for message in tape.messages if message.opens}
     took = {
-        workers[message.request]
+        (judges[message.request], openers[message.session])
         for message in tape.messages
-        if message.status == 200 and opener.get(message.session) not in (None, workers.get(message.request))
+        if message.status == 200 and message.start == tape.start and openers.get(message.session)
     }
-    return set(served.workers()) <= took
+    return not workers or (workers <= {judge for judge, _ in took} and any(judge != opener for judge, opener in took))
 
 
 def seen(

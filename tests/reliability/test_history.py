@@ -23,9 +23,10 @@ SOUND = History(
     },
     sent=(
         Sent(A, "k", "a1", 200, 1, Under(0, "ses_1", 0)),
+        Sent(A, "k", "a0", 401, 2, Under(0, "ses_1", 1, code="clock-skew")),
         Sent(A, "k", "a2", 409, 2, Under(0, "ses_1", 1, code="session-unknown")),
         Sent(A, "k", "a3", 200, 2, Under(0, "ses_2", 1)),
-        Sent(B, "k", "b1", 0),
+        Sent(B, "k", "b1", 0, 1, Under(1, "ses_4", 1, answered=False)),
         Sent(B, "k", "b2", 200),
         Sent(C, "k", "c1", 0),
         Sent(C, "k", "c2", 409),
@@ -56,7 +57,7 @@ SOUND = History(
     claims_in_all=5,
     burnt=frozenset(("k", nonce) for nonce in ("a1", "a3", "b2", "c1", "d1", "e1", "e2")),
     forgot=False,
-    openings=(Opening(0, "ses_1", 0), Opening(0, "ses_2", 1), Opening(1, "ses_3", 1)),
+    openings=(Opening(0, "ses_1", 0), Opening(0, "ses_2", 1), Opening(1, "ses_3", 1), Opening(1, "ses_4", 0)),
 )
 
 

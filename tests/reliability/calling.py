@@ -8,7 +8,7 @@ import json
 import re
 import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 from zlib import crc32
@@ -71,12 +71,20 @@ class Tape:
     #: A client's new connection waits for it, as behind a proxy that holds calls while its upstream starts anew.
     way_is_open: asyncio.Event = field(default_factory=asyncio.Event)
     clients: int = 0
+    #: Told of each message just before its bytes go out, and of its answer.
+    watcher: Callable[[Taped], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self.way_is_open.set()
 
-    def heard(self) -> None:
+    def sends(self, message: Taped) -> None:
+        """A message goes out."""
+        self.messages.append(message)
+        self.watcher(message)
+
+    def heard(self, message: Taped) -> None:
         """A message has its answer."""
+        self.watcher(message)
         if sum(one.status == 200 for one in self.messages) >= self.wanted:
             self.answered.set()
 
@@ -178,7 +186,7 @@ class Taping(httpx2.AsyncBaseTransport):
             raise httpx2.ReadError(str(why)) from None
         if taped is not None:
             taped.answered(status, dict(fields), body)
-            self._tape.heard()
+            self._tape.heard(taped)
         return httpx2.Response(status, headers=fields, content=body)
 
     def _tape_of(self, request: httpx2.Request, body: bytes, raw: bytes, found: re.Match[bytes]) -> Taped:
@@ -196,7 +204,7 @@ class Taping(httpx2.AsyncBaseTransport):
             session=envelope.read(body, envelope.Headers()).header.session if sealed else "",
             opens=request.url.path == SESSIONS,
         )
-        self._tape.messages.append(taped)
+        self._tape.sends(taped)
         return taped
 
     async def aclose(self) -> None:

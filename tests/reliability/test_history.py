@@ -24,7 +24,7 @@ SOUND = History(
     sent=(
         Sent(A, "k", "a1", 200, 1, Under(0, "ses_1", 0)),
         Sent(A, "k", "a0", 401, 2, Under(0, "ses_1", 1, code="clock-skew")),
-        Sent(A, "k", "a2", 409, 2, Under(0, "ses_1", 1, code="session-unknown")),
+        Sent(A, "k", "a2", 401, 2, Under(0, "ses_1", 1, code="session-unknown")),
         Sent(A, "k", "a3", 200, 2, Under(0, "ses_2", 1)),
         Sent(B, "k", "b1", 0, 1, Under(1, "ses_4", 1, answered=False)),
         Sent(B, "k", "b2", 200),

@@ -60,16 +60,21 @@ class Round(NamedTuple):
 
 def played(
     served: Served,
-    credentials: Sequence[Credential],
     seed: int,
     choose: Callable[[Random], Strike],
     paths: Sequence[str] = (SIGNED,),
+    credentials: Sequence[Credential] = (),
 ) -> Round:
-    """A round whose strike met enough calls. One that did not counts for its findings all the same."""
+    """
+    A round whose strike met enough calls. One that did not counts for its findings all the same. Without `credentials`
+    its clients are enrolled for it: to a key as old as the last start no call is granted at once so soon after that.
+    """
     for again in range(_TRIES):
+        name = f"{seed}.{again}"
         random = Random(f"{seed} {again}")  # noqa: S311  # a seed repeats a round
         strike = choose(random)
-        one = asyncio.run(play(served, credentials, f"{seed}.{again}", random, strike, paths))
+        own = credentials or [served.enrolled(f"{name}.{principal}") for principal in ("one", "two")]
+        one = asyncio.run(play(served, own, name, random, strike, paths))
         assert judge(one.history) == [], f"seed {seed}, try {again}: {strike}"
         if _met_enough(one, strike):
             return one
@@ -246,9 +251,11 @@ async def _until_all_share(
 
 def shared(served: Served, tape: Tape) -> bool:
     """
-    Whether each worker there is took calls in the sessions of this start, and some worker took one in a session that
-    another opened, which may be dead by now; true where one process serves alone.
+    Whether as many workers as there must be took calls in the sessions of this start, and some worker took one in a
+    session that another opened, which may be dead by now; true where one process serves alone.
     """
+    if served.count == 1:
+        return True
     workers = set(served.workers())
     judges = worker_of(served.state, [message.request for message in tape.messages])
     openers = {message.session: judges.get(message.request) for message in tape.messages if message.opens}
@@ -257,7 +264,8 @@ def shared(served: Served, tape: Tape) -> bool:
         for message in tape.messages
         if message.status == 200 and message.start == tape.start and openers.get(message.session)
     }
-    return not workers or (workers <= {judge for judge, _ in took} and any(judge != opener for judge, opener in took))
+    all_took = len(workers) == served.count and workers <= {judge for judge, _ in took}
+    return all_took and any(judge != opener for judge, opener in took)
 
 
 def seen(

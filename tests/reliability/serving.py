@@ -73,7 +73,7 @@ class Served:
         )
         #: Where it listens, and the CA that its clients trust: its own, unless somebody stands before it.
         self.url, self.ca = self.state.origin, self.state.ca
-        self._workers = workers
+        self.count = workers
         self._environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             DATABASE: str(self.books),
@@ -86,7 +86,7 @@ class Served:
     def start(self) -> None:
         """Starts it and waits until it answers. What a killed start left in memory is taken away by the next one."""
         command = [str(Path(sys.executable).parent / "sealwire"), "--config", str(self.state.config), "serve"]
-        command += ["--workers", str(self._workers)] if self._workers > 1 else []
+        command += ["--workers", str(self.count)] if self.count > 1 else []
         with (self.state.folder / "stderr.txt").open("a") as err, (self.state.folder / "stdout.txt").open("a") as out:
             self._process = subprocess.Popen(
                 command, stdout=out, stderr=err, start_new_session=True, env=self._environment
@@ -161,7 +161,7 @@ class Served:
 
     def fast_store(self) -> Path:
         """The folder of the fast store of this start, where there are workers."""
-        found = {fast for worker in self._workers_now() if (fast := _fast_store_of(worker))}
+        found = {fast for worker in self.count_now() if (fast := _fast_store_of(worker))}
         (folder,) = found
         return folder
 

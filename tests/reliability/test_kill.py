@@ -34,7 +34,7 @@ def test_killed_under_load(tmp_path: Path, workers: int, first: int) -> None:
     with running(tmp_path, workers=workers) as served:
         credentials = [served.enrolled("one"), served.enrolled("two")]
         seeds = range(first, first + ROUNDS)
-        rounds = [played(served, credentials, seed, partial(kill, workers)) for seed in seeds]
+        rounds = [played(served, seed, partial(kill, workers), credentials=credentials) for seed in seeds]
     # Damage done to what really happened, where a round had every kind of end, is found as in a history made by hand.
     assert missed(next(one.history for one in rounds if one.had_every_end)) == []
 

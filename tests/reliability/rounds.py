@@ -8,37 +8,22 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from random import Random
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from sealwire.client import Credential
 from tests.fronts.test_workers import worker_of
-from tests.reliability.calling import Caller, Tape, Taped, send_again
+from tests.reliability.calling import Caller, send_again
 from tests.reliability.history import Answer, Copy, Effect, Entry, History, Order, Sent, judge
-from tests.reliability.serving import SIGNED, Served, Victim
+from tests.reliability.serving import SIGNED, Served
 from tests.reliability.sessions import Opening, Under, judge_sessions
+from tests.reliability.strike import Killer, Strike, started, strike_at
+from tests.reliability.tape import Tape, Taped
 
 CLIENTS, CALLS_OF_EACH = 8, 5
 AT_LEAST_IN_FLIGHT = 16
 _TRIES = 5
 _AGAIN_AT_ONCE, _AGAIN_AFTER = 3, 8
 _SHARE_SECONDS = 30
-
-
-class Strike(NamedTuple):
-    """
-    What befalls the server: SIGKILL to `victim`, or a stop in order. When clients `wait`, their calls go on through it,
-    as behind a proxy that holds what comes until the server is there again; else they end as they are cut. `again`: all
-    is killed once more, when some of what is sent or answered after the start is such, and for that nobody waits.
-    """
-
-    victim: Victim | Literal["stopped"]
-    wait: bool = False
-    again: Callable[[Taped], bool] | None = None
-
-    @property
-    def ends_the_start(self) -> bool:
-        """Whether what was held in memory is gone."""
-        return self.victim in ("group", "stopped")
 
 
 class Round(NamedTuple):
@@ -124,14 +109,14 @@ async def play(
         in_flight = [message for message in tape.messages if message.status == 0]
         if not strike.wait:
             over.set()
-        before = await _struck(served, strike, tape, working)
+        before = await strike_at(served, strike, tape, working)
         if strike.again is not None:
-            tape.watcher = killer = _Killer(served, strike.again, random.randint(1, _AGAIN_AFTER))
+            tape.watcher = killer = Killer(served, strike.again, random.randint(1, _AGAIN_AFTER))
         over.set()
         await asyncio.gather(*working)
         if strike.again is not None:
             killer.kill()
-            before = await _started(served, tape)
+            before = await started(served, tape)
         await _ask_again(callers, answers)
         if any(message.session for message in tape.messages):
             await _until_all_share(served, name, callers, tape, answers)
@@ -140,66 +125,6 @@ async def play(
     lost = sum(message.status == 0 for message in in_flight)
     history = seen(served, name, answers, tape.messages, copies, forgot=strike.ends_the_start)
     return Round(history._replace(orderly=strike.victim == "stopped"), len(in_flight), lost, tape)
-
-
-async def _struck(served: Served, strike: Strike, tape: Tape, working: Sequence[asyncio.Task[None]]) -> list[Taped]:
-    """Strikes, and sees that the server is there again. What was sent before it was."""
-    if strike.wait and strike.ends_the_start:
-        tape.way_is_open.clear()
-    try:
-        if strike.victim == "stopped":
-            await asyncio.to_thread(served.stop)
-        else:
-            served.kill(strike.victim)
-        if not strike.wait:
-            await asyncio.gather(*working)
-        if strike.ends_the_start:
-            return await _started(served, tape)
-        before = list(tape.messages)
-        await asyncio.to_thread(served.wait)
-        return before
-    finally:
-        tape.way_is_open.set()
-
-
-async def _started(served: Served, tape: Tape) -> list[Taped]:
-    """Starts the server anew. What was sent before."""
-    before = list(tape.messages)
-    tape.start += 1
-    tape.watcher = lambda _: None
-    await asyncio.to_thread(served.start)
-    return before
-
-
-def opens_a_session(message: Taped) -> bool:
-    """Of what goes out."""
-    return message.opens and message.status == 0
-
-
-def names_an_ended_session(message: Taped) -> bool:
-    """Of what is answered."""
-    return message.code == "session-unknown"
-
-
-class _Killer:
-    """Kills all that serves at the n-th message that is such, or when it is told to."""
-
-    def __init__(self, served: Served, such: Callable[[Taped], bool], count: int) -> None:
-        self._served = served
-        self._such = such
-        self._left = count
-
-    def __call__(self, message: Taped) -> None:
-        if self._left > 0 and self._such(message):
-            self._left -= 1
-            if self._left == 0:
-                self._served.kill()
-
-    def kill(self) -> None:
-        """Where there were not so many."""
-        if self._left > 0:
-            self._left = 0
-            self._served.kill()
 
 
 async def _busy(served: Served, name: str) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from tests.reliability.damage import missed
 from tests.reliability.history import judge
-from tests.reliability.rounds import Strike, play, played
+from tests.reliability.rounds import play, played
 from tests.reliability.serving import running
+from tests.reliability.strike import Strike
 
 ROUNDS = 10
 

@@ -13,11 +13,13 @@ from random import Random
 import pytest
 
 from sealwire.client import Credential
-from tests.reliability.calling import Caller, Tape
+from tests.reliability.calling import Caller
 from tests.reliability.damage import missed
 from tests.reliability.history import judge
-from tests.reliability.rounds import Round, Strike, names_an_ended_session, opens_a_session, play, played, shared
+from tests.reliability.rounds import Round, play, played, shared
 from tests.reliability.serving import BY_SESSION, SEALED, Served, running
+from tests.reliability.strike import Strike, names_an_ended_session, opens_a_session
+from tests.reliability.tape import Tape
 
 PATHS = (SEALED, BY_SESSION)
 ALONE = (

@@ -159,12 +159,6 @@ class Served:
         self.invitations.append(invitation)
         return Credential.load(path)
 
-    def fast_store(self) -> Path:
-        """The folder of the fast store of this start, where there are workers."""
-        found = {fast for worker in self.count_now() if (fast := _fast_store_of(worker))}
-        (folder,) = found
-        return folder
-
     def trust(self) -> ssl.SSLContext:
         """A TLS context that trusts it."""
         return ssl.create_default_context(cafile=str(self.state.ca))

@@ -80,7 +80,7 @@ class Passage(Served):
 
     def secrets(self) -> dict[str, bytes]:
         """Of each session that lives now its secret, as the server unwraps it."""
-        fast = self.fast_store()
+        fast = self.fast.parent
         wrapping = AESGCM((fast / "fast.key").read_bytes())
         rows = self.rows(fast / "fast.db", "SELECT id, wrapped FROM sessions")
         return {name: wrapping.decrypt(wrapped[:12], wrapped[12:], name.encode()) for name, wrapped in rows}
@@ -90,7 +90,7 @@ class Passage(Served):
         scraped = httpx2.get(f"http://127.0.0.1:{self._metrics}/metrics").content
         return (
             files(self.state.folder)
-            | {f"fast/{n}": held for n, held in files(self.fast_store()).items()}
+            | {f"fast/{n}": held for n, held in files(self.fast.parent).items()}
             | {"metrics": scraped}
         )
 

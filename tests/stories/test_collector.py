@@ -343,12 +343,12 @@ def _copied(passage: Passage, to: Path) -> Path:
     """The fast store's file with its WAL."""
     to.mkdir()
     for name in ("fast.db", "fast.db-wal"):
-        (to / name).write_bytes((passage.fast_store() / name).read_bytes())
+        (to / name).write_bytes((passage.fast.parent / name).read_bytes())
     return to / "fast.db"
 
 
 def _fast_key(passage: Passage) -> tuple[bytes]:
-    return ((passage.fast_store() / "fast.key").read_bytes(),)
+    return ((passage.fast.parent / "fast.key").read_bytes(),)
 
 
 def test_one_clients_keys_against_anothers_traffic(collected: Collected) -> None:

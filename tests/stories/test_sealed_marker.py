@@ -180,8 +180,8 @@ def plant(told: Told, http: httpx2.Client, texts: list[str]) -> None:
     told.post(http, {"word": marker(), "texts": texts}, 200, path="/v1/notes")
     whole = "\n".join(texts).encode("latin-1")
     (passage.state.folder / "crash.txt").write_bytes(whole)
-    (passage.fast_store() / "left.txt").write_bytes(whole)
-    for database in (passage.ledger, passage.fast_store() / "fast.db"):
+    (passage.fast.parent / "left.txt").write_bytes(whole)
+    for database in (passage.ledger, passage.fast.parent / "fast.db"):
         with closing(sqlite3.connect(database, timeout=10, isolation_level=None)) as connection:
             connection.execute("CREATE TABLE planted (text TEXT)")
             connection.executemany("INSERT INTO planted VALUES (?)", [(text,) for text in texts])

@@ -114,8 +114,8 @@ def test_rules(state: DemoState) -> None:
     edited(state, 'path = "/v1/withdrawals"', 'path = "/v1/withdrawals"\nreplay = "fast"')
     unexplained, observed = wrong(state)
     assert (unexplained.about, "because" in unexplained.mend) == ("rules[0]", True)
-    assert (observed.about, "observe mode" in observed.says) == ("rules[4]", True)
-    assert [each.level for each in found(state) if each.about == "rules[6]"] == ["note"]
+    assert (observed.about, "observe mode" in observed.says) == ("rules[5]", True)
+    assert [each.level for each in found(state) if each.about == "rules[7]"] == ["note"]
 
 
 @pytest.mark.parametrize(

@@ -169,9 +169,7 @@ def _expiring(settings: Settings, now: float) -> Iterator[Finding]:
             yield Finding("wrong", "clients", says, "have its owner run: sealwire key rotate")
     for client, name, user in dict.fromkeys((k.client, k.client_name, k.user) for k in keys if k.state == "frozen"):
         says = f"{name} ({client}) signs nothing: {user} said that what it asked for was not theirs"
-        yield Finding(
-            "wrong", "clients", says, f"talk to them; then: sealwire client thaw {client}"
-        )
+        yield Finding("wrong", "clients", says, f"talk to them; then: sealwire client thaw {client}")
 
 
 def _key_left(key: KeyRecord, now: float) -> str | None:

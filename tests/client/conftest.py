@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx2
 import pytest
@@ -15,6 +15,7 @@ from sealwire.client.library import default_extensions
 from sealwire.client.origin import read_key_set
 from sealwire.client.sending import drive, send
 from sealwire.protocol.jwk import load_verifier
+from tests.client.callers import KINDS, Caller, Kind
 from tests.client.server_double import Clock, Server, Way
 
 Open = Callable[..., httpx2.Client]
@@ -51,6 +52,19 @@ def credential(server: Server) -> Credential:
 def http(credential: Credential, way: Way, clock: Clock) -> httpx2.Client:
     transport = primed(Transport(credential, inner=way, clock=clock))
     return httpx2.Client(transport=transport, base_url=credential.origin)
+
+
+@pytest.fixture
+def kind() -> Kind:
+    """The first; a test that is for all of them says so."""
+    return KINDS[0]
+
+
+@pytest.fixture
+def caller(kind: Kind, server: Server, credential: Credential, clock: Clock) -> Iterator[Caller]:
+    made = Caller(kind, credential, server, clock)
+    yield made
+    made.end()
 
 
 def primed(transport: Transport) -> Transport:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sealwire.errors import Refusal
+from sealwire.errors import TABLE, Refusal
 from sealwire.protocol import envelope, profile
 from sealwire.protocol.handshake import Keys, Offer, Terms
 from sealwire.protocol.identifier import identifier
@@ -35,6 +35,11 @@ def seal(keys: Keys, session: str, reply: Reply) -> Reply:
     return Reply(reply.status, (*headers, (b"content-type", envelope.MEDIA_TYPE)), body)
 
 
+def no(server: Server, slug: str, **members: object) -> Reply:
+    """A refusal of the guard, for whichever of its causes."""
+    return server.problem(slug, min(TABLE[slug].causes), **members)  # type: ignore[arg-type]  # none is a Retry-After
+
+
 @dataclass(repr=False)
 class SealingServer(Server):
     """`/v1/orders` is sealed, `/v1/quotes` too and under the session's key, all else is in clear."""
@@ -54,6 +59,10 @@ class SealingServer(Server):
     max_requests: int = 65_536
     #: What was inside of each sealed call.
     inside: list[bytes] = field(default_factory=list)
+    #: Secret and context of each session.
+    drawn: list[tuple[bytes, bytes]] = field(default_factory=list)
+    #: What the next calls of a sealed route are answered, in clear, before anything is opened or done.
+    refusals: list[Reply] = field(default_factory=list)
     on_open: Callable[[Document], object] = lambda document: document
     on_answer: Callable[[Keys, str, Reply], Reply] = seal
 
@@ -82,6 +91,8 @@ class SealingServer(Server):
         session = sealed.header.session if sealed else request.fields[b"sealwire-session"].decode()
         if session not in self.sessions:
             return self.problem("session-unknown", "unknown")
+        if self.refusals:
+            return self.refusals.pop(0)
         keys = self.sessions[session][1]
         plaintext = envelope.open_sealed(sealed, keys.c2s) if sealed else b""
         self.inside.append(plaintext)
@@ -103,6 +114,7 @@ class SealingServer(Server):
             self.max_requests,
         )
         secret, context = os.urandom(32), terms.context()
+        self.drawn.append((secret, context))
         keys = Keys(secret, context)
         of_key = [name for name, (keyid, _) in list(self.sessions.items()) if keyid == claim.keyid]
         if len(of_key) >= self.most:

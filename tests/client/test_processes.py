@@ -10,18 +10,23 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import TypeVar
 
 import httpx2
 import pytest
 
 from sealwire.client import AsyncTransport, Credential, Transport, enroll
+from tests.client.callers import EVERY_KIND, Kind, sealed_under
 from tests.client.conftest import enrolled
+from tests.client.sealing_double import SealingServer
 from tests.client.server_double import Server
 
 CALLS = 20
+Double = TypeVar("Double", bound=Server)
 
 FORK = """
 import json, os, sys
@@ -40,6 +45,51 @@ if child == 0:
 os.waitpid(child, 0)
 again = http.get("/after").status_code   # the parent's connection still works
 print(json.dumps([bodies, json.loads(os.read(reading, 1000)), again]))
+"""
+
+
+SEALED_FORK = """
+import asyncio, importlib, json, os, sys
+
+credential, origin, library, ours, tasks = sys.argv[1:]
+library, ours = importlib.import_module(library), importlib.import_module(ours)
+runner = asyncio.Runner()
+if tasks:
+    transport = ours.AsyncTransport(credential)
+    http = library.AsyncClient(transport=transport, base_url=origin)
+else:
+    transport = ours.Transport(credential)
+    http = library.Client(transport=transport, base_url=origin)
+
+def run(made):
+    return runner.run(made) if tasks else made
+
+def order(who, number):
+    path = ("/v1/orders", "/v1/quotes")[number % 2]
+    return run(http.post(path, content=b"x", headers={"x-who": who})).status_code
+
+before = [order("parent", number) for number in range(2)]
+here = transport._process
+# As if threads that the child does not have were in the midst of something.
+held = [here.sessions._lock, here.origin._lock, here.turns._threads]
+for lock in held:
+    lock.acquire()
+reading, writing = os.pipe()
+child = os.fork()
+if child == 0:
+    runner = asyncio.Runner()
+    done = [order("child", number) for number in range(10)]
+    run(http.aclose() if tasks else http.close())
+    os.write(writing, json.dumps(done).encode())
+    os._exit(0)
+for lock in held:
+    lock.release()
+meanwhile = [order("parent", number) for number in range(10)]
+os.waitpid(child, 0)
+after = [order("parent", number) for number in range(2)]   # the child has ended its session, and not this one
+run(http.aclose() if tasks else http.close())
+runner.close()
+print(json.dumps([before + meanwhile + after, json.loads(os.read(reading, 1000))]))
 """
 
 
@@ -66,21 +116,33 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def real() -> Iterator[Server]:
+@contextmanager
+def listening(double: type[Double]) -> Iterator[Double]:
     """The double behind a real socket of this machine."""
 
     class Here(Handler):
         pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Here) as listening:
-        listening.daemon_threads = True
-        Here.double = Server(origin=f"http://127.0.0.1:{listening.server_address[1]}", clock=time.time)
-        thread = Thread(target=listening.serve_forever, daemon=True)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Here) as listener:
+        listener.daemon_threads = True
+        Here.double = made = double(origin=f"http://127.0.0.1:{listener.server_address[1]}", clock=time.time)
+        thread = Thread(target=listener.serve_forever, daemon=True)
         thread.start()
-        yield Here.double
-        listening.shutdown()
+        yield made
+        listener.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def real() -> Iterator[Server]:
+    with listening(Server) as server:
+        yield server
+
+
+@pytest.fixture
+def sealing() -> Iterator[SealingServer]:
+    with listening(SealingServer) as server:
+        yield server
 
 
 @pytest.fixture
@@ -117,13 +179,11 @@ async def test_tasks_share_one_transport(real: Server, caller: Credential) -> No
     assert len(real.effects) == CALLS
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_process_has_connections_of_its_own(real: Server, caller: Credential, tmp_path: Path) -> None:
-    """P3, F21: parent and child call at once, over different connections and with different nonces."""
-    caller.save(tmp_path / "c.json")
+def run(script: str, *arguments: str) -> object:
+    """What a program of its own prints."""
     source = str(Path(__file__).parents[2] / "src")
     done = subprocess.run(
-        [sys.executable, "-c", FORK, str(tmp_path / "c.json"), caller.origin],
+        [sys.executable, "-W", "error", "-c", script, *arguments],
         env={**os.environ, "PYTHONPATH": source},
         capture_output=True,
         text=True,
@@ -131,9 +191,38 @@ def test_a_forked_process_has_connections_of_its_own(real: Server, caller: Crede
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [[201] * 10, [201] * 10, 200]
+    return json.loads(done.stdout)
+
+
+FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+
+@FORKS
+def test_a_forked_process_has_connections_of_its_own(real: Server, caller: Credential, tmp_path: Path) -> None:
+    """P3, F21: parent and child call at once, over different connections and with different nonces."""
+    caller.save(tmp_path / "c.json")
+    assert run(FORK, str(tmp_path / "c.json"), caller.origin) == [[201] * 10, [201] * 10, 200]
     assert real.effects.count(b"x") == 20
     assert len(real.nonces) == 22
+
+
+@FORKS
+@EVERY_KIND
+def test_a_forked_process_has_a_session_of_its_own(sealing: SealingServer, tmp_path: Path, kind: Kind) -> None:
+    """
+    P3, F11, F21: opened by itself, whatever the parent was in the midst of, and ended by itself; the parent's goes on.
+    No key meets an IV twice.
+    """
+    credential = enrolled(sealing)
+    credential.save(tmp_path / "c.json")
+    names = (kind.library.__name__, kind.ours.__name__, "tasks" if kind.tasks else "")
+    assert run(SEALED_FORK, str(tmp_path / "c.json"), credential.origin, *names) == [[201] * 14, [201] * 10]
+    used = {who: [r for r in sealing.seen if r.headers.get("x-who") == who] for who in ("parent", "child")}
+    sessions = {who: set(sealed_under(requests)) for who, requests in used.items()}
+    assert [len(of_one) for of_one in sessions.values()] == [1, 1]
+    assert sessions["parent"].isdisjoint(sessions["child"])
+    assert len(sealed_under(sealing.seen)) == 24
+    assert (sealing.opened, sealing.sessions) == (2, {})
 
 
 def test_enrolment_over_a_socket(real: Server, tmp_path: Path) -> None:

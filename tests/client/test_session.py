@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import traceback
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 
 from sealwire.client import Credential, KeyUnknown, ReplyUnproven, Transport
 from sealwire.client.sealing import Ends
-from sealwire.client.session import LONGEST_SECONDS, MOST_REQUESTS, SPARE_SECONDS, Session, Sessions
+from sealwire.client.session import LONGEST_SECONDS, MOST_REQUESTS, SPARE_SECONDS, Session, Sessions, is_session
 from sealwire.client.signing import by_session
 from sealwire.client.turns import Turns
 from sealwire.protocol.handshake import KEMS, KeyPair, Keys
@@ -78,6 +79,14 @@ def test_only_the_one_that_is_over_is_dropped() -> None:
     assert held.leave() is None
 
 
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [(NAME, True), ("ses_" + "a" * 19, False), (NAME + "\n", False), ("a" * 43, False), ("ses_" + "_" * 26, False)],
+)
+def test_which_names_are_a_sessions(name: str, is_one: bool) -> None:
+    assert is_session(name) is is_one
+
+
 # --- what is never shown ---------------------------------------------------------------------------------------------
 
 
@@ -106,11 +115,18 @@ def test_no_repr_shows_a_key(number: int) -> None:
         assert "b'" not in text
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickle.dumps])
 @pytest.mark.parametrize("number", range(5))
-def test_no_pickle_holds_a_key(number: int) -> None:
-    """P4: keys do not travel to another process or a file."""
-    with pytest.raises((TypeError, pickle.PicklingError)):
-        pickle.dumps(held_everywhere()[number])
+def test_no_copy_holds_a_key(number: int, copied: Callable[[object], object]) -> None:
+    """P4: keys do not travel to another process or a file, and each is held once."""
+    with pytest.raises(TypeError):
+        copied(held_everywhere()[number])
+
+
+def test_a_session_has_no_twin() -> None:
+    """F11: one that counts on its own would carry as many messages again."""
+    with pytest.raises(TypeError, match="not pickled or copied"):
+        copy.copy(session())
 
 
 # --- opening one -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from sealwire.admin import Admin
 from sealwire.config import load
 from sealwire.demo.state import DemoState
 from sealwire.demo.tour import Tour
-from sealwire.fronts.cli.demo import free_port, serving
+from sealwire.fronts.cli.demo import free_port, operator_of, serving
 
 pytestmark = pytest.mark.xdist_group("server")
 
@@ -60,10 +60,10 @@ def test_the_tour_holds(demo: DemoState) -> None:
     """Every step of the tour comes out as it must."""
     password = demo.add_user("alice")
     with Admin(demo.config) as admin:
-        tour = Tour(demo.origin, demo.ca, "alice", password, lambda name: admin.invite(name, user="alice"), demo.folder)
+        tour = Tour(demo.origin, demo.pages, demo.ca, "alice", password, operator_of(admin), demo.folder)
         steps = list(tour.play())
     assert [step.tried for step in steps if not step.held] == []
-    assert len(steps) == 11
+    assert len(steps) == 19
 
 
 def test_tls_1_3_and_nothing_older(demo: DemoState) -> None:

@@ -1,6 +1,9 @@
 """How a session's keys come about: what is sealed to, what the keys are bound to, what nobody sees."""
 
+import copy
 import hashlib
+import pickle
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -161,6 +164,14 @@ def test_repr_shows_nothing() -> None:
         assert all(form not in said for form in (octets.hex(), b64url(octets), repr(octets)))
     assert not hasattr(keys, "__dict__")
     assert not hasattr(one, "__dict__")
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+@pytest.mark.parametrize("kem", ["", *KEMS])
+def test_no_copies(kem: str, copied: Callable[[object], object]) -> None:
+    """A key that is dropped is gone: nobody made a second one by the way, in memory, a file or another process."""
+    with pytest.raises(TypeError, match="not pickled or copied"):
+        copied(pair(kem) if kem else Keys(SECRET, CONTEXT))
 
 
 @pytest.mark.parametrize("kem", ["", "x25519", "MLKEM768", "P-384", "RSA-OAEP", "X25519\n"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tests.reliability.history import Answer, Copy, Effect, Entry, History, Order
+from tests.reliability.history import Answer, Copy, Effect, Entry, History, Order, Sent, judge
+from tests.reliability.sessions import Opening, Under
 
 
 class Damage(NamedTuple):
@@ -14,6 +15,11 @@ class Damage(NamedTuple):
     what: str
     history: History
     finding: str
+
+
+def missed(history: History) -> list[str]:
+    """The damages to a history that the judge does not find."""
+    return [one.what for one in damages(history) if not any(one.finding in finding for finding in judge(one.history))]
 
 
 def damages(history: History) -> Iterator[Damage]:
@@ -57,6 +63,40 @@ def damages(history: History) -> Iterator[Damage]:
     yield Damage("two copies taken", history._replace(copies=both, forgot=False), "a copy of")
     silent = (*history.copies, Copy(key, entry.nonce, 0))
     yield Damage("a copy without an answer", history._replace(copies=silent), "is not known")
+    denied = (Answer("not done"), *told[1:])
+    yield Damage("said not to be done", _with_answers(history, order, denied), "was said not to be done")
+    cut = _resent(history, entry.nonce, lambda sent: sent._replace(status=0))
+    yield Damage("a stop cuts calls off", cut._replace(orderly=True), "the stop lost its answer")
+    if history.openings:
+        yield from _session_damages(history, entry)
+
+
+def _session_damages(history: History, entry: Entry) -> Iterator[Damage]:
+    """What a session must not do, done to the one that an entry came under."""
+    under = next(sent.under for sent in history.sent if sent.nonce == entry.nonce)
+    assert under is not None
+    opening = next(opening for opening in history.openings if opening.session == under.session)
+
+    def but(change: Callable[[Under], Under]) -> History:
+        return _resent(history, entry.nonce, lambda sent: sent._replace(under=change(under)))
+
+    later = under._replace(start=under.start + 1)
+    yield Damage("a session outlives its start", but(lambda _: later), "outlived the start")
+    unheard = _resent(history, entry.nonce, lambda sent: sent._replace(status=0, under=later._replace(answered=False)))
+    yield Damage("it does, and the answer is lost", unheard, "outlived the start")
+    refused = but(lambda _: later._replace(code="validation"))
+    without = refused._replace(entries=tuple(one for one in history.entries if one != entry))
+    yield Damage("it is found, and refused by a later judgement", without, "outlived the start")
+    gone = but(lambda one: one._replace(code="session-unknown"))
+    yield Damage("a session is lost", gone, "was lost in the start")
+    gone = but(lambda one: one._replace(code="key-unknown"))
+    yield Damage("a session's key is lost", gone, "was lost in the start")
+    yield Damage("a session of another client", but(lambda one: one._replace(client=-1)), "was used by client -1")
+    yield Damage("a session of nobody", but(lambda one: one._replace(session="ses_other")), "which nobody opened")
+    again = (*history.openings, opening._replace(start=-1))
+    yield Damage("one session, two openings", history._replace(openings=again), "was opened 2 times")
+    needless = (*history.openings, Opening(opening.client, "ses_needless", opening.start))
+    yield Damage("a needless handshake", history._replace(openings=needless), "opened 2 sessions in start")
 
 
 def _acknowledged(history: History) -> tuple[Order, Entry, Effect]:
@@ -87,3 +127,7 @@ def _one_less(history: History) -> dict[str, str]:
 
 def _with_answers(history: History, order: Order, told: tuple[Answer, ...]) -> History:
     return history._replace(answers={**history.answers, order: told})
+
+
+def _resent(history: History, nonce: str, change: Callable[[Sent], Sent]) -> History:
+    return history._replace(sent=tuple(change(sent) if sent.nonce == nonce else sent for sent in history.sent))

@@ -5,7 +5,9 @@ Pure: a history in, what is wrong with it out, in words. The promises, by the nu
 
 1. At most one entry to the app for each (key, nonce), at most one effect for each (principal, idempotency key).
 2. Each entry has an earlier durable decision. Each 2xx that a client verified is in the ledger and in the app.
-4. A call without an answer was done or not done, never both, and its idempotency key tells which.
+4. A call without an answer was done or not done, never both, and its idempotency key tells which. What a client says
+   was not done was not.
+5. A session lives as long as the start of the server that it was opened in (`sessions.py`).
 
 What a key may tell in the end is its answer, or "outcome unknown". The second is lawful only for a call of which a send
 got no answer: the process died, or the store, between the claim and the recorded end, and nobody but the app can know.
@@ -17,25 +19,35 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
+from tests.reliability.sessions import Opening, Under, judge_sessions
+
 #: Whose it is, and the id of the order, which is its idempotency key too.
 Order = tuple[str, str]
 
 
 class Answer(NamedTuple):
-    """What a client has after one call: a verified 2xx, a verified "outcome unknown", another no, or nothing."""
+    """
+    What a client has after one call: a verified 2xx, a verified "outcome unknown", another no, the SDK's word that it
+    was not done, or nothing.
+    """
 
-    kind: Literal["done", "unknown", "refused", "none"]
+    kind: Literal["done", "unknown", "refused", "not done", "none"]
     request: str = ""
     body: bytes = b""
 
 
 class Sent(NamedTuple):
-    """One message that went out whole, and the status that came back, 0 for none."""
+    """
+    One message that went out whole, for the `ask`-th asking for its order, and the status that came back, 0 for none.
+    What it was `under`, if it was sealed.
+    """
 
     order: Order
     key: str
     nonce: str
     status: int
+    ask: int = 0
+    under: Under | None = None
 
 
 class Copy(NamedTuple):
@@ -66,7 +78,8 @@ class History(NamedTuple):
     """
     One round. `decisions` is request to outcome and `claims` order to "its end is recorded", both of the ledger's file;
     `burnt` are the messages of the round, as (key, nonce), whose nonce is there. `forgot`: the fast store went with the
-    kill.
+    kill, or the stop. `orderly`: the server was asked to stop, and had the time to answer. `openings` of sessions are
+    those that were answered.
     """
 
     answers: Mapping[Order, tuple[Answer, ...]]
@@ -79,6 +92,8 @@ class History(NamedTuple):
     claims_in_all: int
     burnt: frozenset[tuple[str, str]]
     forgot: bool
+    orderly: bool = False
+    openings: tuple[Opening, ...] = ()
 
 
 def judge(history: History) -> list[str]:
@@ -88,7 +103,10 @@ def judge(history: History) -> list[str]:
         *_entries_were_decided(history),
         *_acknowledged_is_kept(history),
         *_the_key_tells(history),
+        *_not_done_is_true(history),
+        *_an_orderly_stop_loses_nothing(history),
         *_no_copy_is_taken(history),
+        *judge_sessions(history.openings, _sealed(history)),
     ]
 
 
@@ -155,6 +173,27 @@ def _the_key_tells(history: History) -> Iterator[str]:
             yield f"4: {order} is said to be unknown and the ledger knows better"
     for order in done - history.answers.keys():
         yield f"4: {order} was done and nobody asked for it"
+
+
+def _not_done_is_true(history: History) -> Iterator[str]:
+    asked = {sent.nonce: sent.ask for sent in history.sent}
+    for entry in history.entries:
+        told, ask = history.answers.get(entry.order, ()), asked.get(entry.nonce, 0)
+        if 0 < ask <= len(told) and told[ask - 1].kind == "not done":
+            yield f"4: {entry.order} was said not to be done and {entry.request} entered the app"
+
+
+def _an_orderly_stop_loses_nothing(history: History) -> Iterator[str]:
+    lost = {sent.nonce for sent in history.sent if sent.status == 0 or sent.status >= 500}
+    for entry in history.entries:
+        if history.orderly and entry.nonce in lost:
+            yield f"4: {entry.request} entered the app and the stop lost its answer"
+
+
+def _sealed(history: History) -> list[Under]:
+    entered = {entry.nonce for entry in history.entries}
+    sealed = [(sent.under, sent.nonce in entered) for sent in history.sent if sent.under is not None]
+    return [under._replace(entered=under.entered or entered) for under, entered in sealed]
 
 
 def _no_copy_is_taken(history: History) -> Iterator[str]:

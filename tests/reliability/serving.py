@@ -29,19 +29,28 @@ from tests.reliability.orders_app import DATABASE, LEDGER
 
 Victim = Literal["group", "one worker", "all workers"]
 ROOT = Path(__file__).resolve().parents[2]
-_RULES = """
+#: Where orders go: signed and in clear; sealed and signed by the client's key; sealed and signed by the session's.
+SIGNED, SEALED, BY_SESSION = "/v1/orders", "/v1/sealed", "/v1/by-session"
+_ORDERS = """
 [[rules]]
-path = "/v1/orders"
+path = "{}"
 methods = ["POST"]
-profile = "signed"
+profile = "{}"
 headers = ["x-message"]
 idempotency = "required"
+"""
+_RULES = (
+    _ORDERS.format(SIGNED, "signed")
+    + _ORDERS.format(SEALED, "sealed")
+    + _ORDERS.format(BY_SESSION, "sealed")
+    + """session_mac = true
 
 [[rules]]
 path = "/v1/time"
 methods = ["GET"]
 profile = "open"
 """
+)
 _START_SECONDS = 30
 
 
@@ -62,21 +71,33 @@ class Served:
         self._keyring = FileKeyring(
             settings.resolve(settings.keys.signing), settings.resolve(settings.keys.wrapping), os.urandom
         )
-        self._workers = workers
+        #: Where it listens, and the CA that its clients trust: its own, unless somebody stands before it.
+        self.url, self.ca = self.state.origin, self.state.ca
+        self.count = workers
         self._environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             DATABASE: str(self.books),
             LEDGER: str(self.ledger),
         }
+        self.invitations: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
+        self._left: set[Path] = set()
 
     def start(self) -> None:
-        """Starts it and waits until it answers."""
+        """Starts it and waits until it answers. What a killed start left in memory is taken away by the next one."""
         command = [str(Path(sys.executable).parent / "sealwire"), "--config", str(self.state.config), "serve"]
-        command += ["--workers", str(self._workers)] if self._workers > 1 else []
-        with (self.state.folder / "stderr.txt").open("a") as stderr:
-            self._process = subprocess.Popen(command, stderr=stderr, start_new_session=True, env=self._environment)
+        command += ["--workers", str(self.count)] if self.count > 1 else []
+        with (self.state.folder / "stderr.txt").open("a") as err, (self.state.folder / "stdout.txt").open("a") as out:
+            self._process = subprocess.Popen(
+                command, stdout=out, stderr=err, start_new_session=True, env=self._environment
+            )
         self.wait()
+        until = time.monotonic() + _START_SECONDS
+        while left := {folder for folder in self._left if folder.exists()}:
+            # Another server that starts on this machine may be in the midst of it.
+            assert time.monotonic() < until, f"{left} outlived the start that made it"
+            time.sleep(0.02)
+        self._left.clear()
 
     def wait(self) -> None:
         """Until it answers."""
@@ -84,7 +105,7 @@ class Served:
         with httpx2.Client(verify=self.trust()) as http:
             while True:
                 try:
-                    http.get(f"{self.state.origin}/v1/time", timeout=5)
+                    http.get(f"{self.url}/v1/time", timeout=5)
                 except httpx2.TransportError:
                     if time.monotonic() > until:
                         raise AssertionError((self.state.folder / "stderr.txt").read_text()) from None
@@ -95,15 +116,13 @@ class Served:
     def kill(self, victim: Victim = "group") -> None:
         """SIGKILL, to every process that serves, to one worker, or to every worker but not their parent."""
         assert self._process is not None
-        workers = self._workers_now()
+        workers = self.workers()
         if victim == "group":
-            folders = {fast for worker in workers if (fast := _fast_store_of(worker))}
+            self._left |= {fast.parent for worker in workers if (fast := _fast_store_of(worker))}
             # The parent first, or it would start a worker anew. Python's tracker of semaphores is left to clean up.
             for pid in (self._process.pid, *workers):
                 os.kill(pid, signal.SIGKILL)
             self._process.wait(20)
-            for folder in folders:  # nobody is left who would take it away
-                shutil.rmtree(folder)
         else:
             # One worker: the one with the most connections, since the kernel may have given all to one of them.
             workers.sort(key=lambda pid: len(list(Path(f"/proc/{pid}/fd").iterdir())))
@@ -115,6 +134,8 @@ class Served:
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait(20)
+        for folder in self._left:  # after a kill that no start followed
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def pid(self) -> int:
@@ -122,11 +143,20 @@ class Served:
         assert self._process is not None
         return self._process.pid
 
-    def enrolled(self, name: str) -> Credential:
+    @property
+    def fast(self) -> Path:
+        """The fast store that its workers share."""
+        (found,) = {_fast_store_of(worker) for worker in self.workers()}
+        assert found is not None
+        return found
+
+    def enrolled(self, name: str, algorithm: str = "ed25519") -> Credential:
         """A new client."""
         path = self.state.folder / f"{name}.json"
         with Admin(self.state.config) as admin:
-            enroll(self.state.origin, admin.invite(name), name=name, path=path, ca=self.state.ca)
+            invitation = admin.invite(name)
+        enroll(self.state.origin, invitation, name=name, algorithm=algorithm, path=path, ca=self.ca)
+        self.invitations.append(invitation)
         return Credential.load(path)
 
     def trust(self) -> ssl.SSLContext:
@@ -140,7 +170,8 @@ class Served:
 
     def decisions(self) -> dict[str, str]:
         """Every decision of the ledger on an order: request to outcome."""
-        return dict(self.rows(self.ledger, "SELECT request, outcome FROM decisions WHERE rule = '/v1/orders'"))
+        rows = self.rows(self.ledger, "SELECT request, rule, outcome FROM decisions")
+        return {request: outcome for request, rule, outcome in rows if rule in (SIGNED, SEALED, BY_SESSION)}
 
     def claims(self, orders: Iterable[Order]) -> tuple[dict[Order, bool], int]:
         """Which of these orders' keys are claimed, and whether their end is recorded; how many keys are, in all."""
@@ -160,9 +191,9 @@ class Served:
         scope = f"{order[0]} "
         return scope, self._keyring.digest(b"idempotency key\0" + scope.encode() + b"\0" + order[1].encode())
 
-    def _workers_now(self) -> list[int]:
-        assert self._process is not None
-        parent = self._process.pid
+    def workers(self) -> list[int]:
+        """The processes that its parent started and that are there now; none where it serves alone."""
+        parent = self.pid
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
@@ -181,8 +212,8 @@ def running(
 
 
 def _fast_store_of(pid: int) -> Path | None:
-    """The folder of the fast store that a worker was told of."""
+    """The fast store that a worker was told of."""
     for line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
         if line.startswith(b"SEALWIRE_WORKER_FAST="):
-            return Path(os.fsdecode(line.partition(b"=")[2])).parent
+            return Path(os.fsdecode(line.partition(b"=")[2]))
     return None

@@ -6,12 +6,14 @@ import pytest
 
 from tests.reliability.damage import Damage, damages
 from tests.reliability.history import Answer, Copy, Effect, Entry, History, Sent, judge
+from tests.reliability.sessions import Opening, Under
 
 A, B, C, D, E = (("cli_1", name) for name in "abcde")
 DONE = Answer("done", "req_a", b"done")
 SOUND = History(
     # One that went well and was asked for again, one that died before the claim and one after it, one that died
-    # behind the effect, and one that was answered while the answer was lost on the way.
+    # behind the effect, and one that was answered while the answer was lost on the way. The first was sealed, and the
+    # server started anew between its two askings.
     answers={
         A: (DONE, Answer("done", "req_a2", b"done")),
         B: (Answer("none"), Answer("done", "req_b2", b"b")),
@@ -20,9 +22,11 @@ SOUND = History(
         E: (Answer("none"), Answer("done", "req_e2", b"e")),
     },
     sent=(
-        Sent(A, "k", "a1", 200),
-        Sent(A, "k", "a2", 200),
-        Sent(B, "k", "b1", 0),
+        Sent(A, "k", "a1", 200, 1, Under(0, "ses_1", 0)),
+        Sent(A, "k", "a0", 401, 2, Under(0, "ses_1", 1, code="clock-skew")),
+        Sent(A, "k", "a2", 401, 2, Under(0, "ses_1", 1, code="session-unknown")),
+        Sent(A, "k", "a3", 200, 2, Under(0, "ses_2", 1)),
+        Sent(B, "k", "b1", 0, 1, Under(1, "ses_4", 1, answered=False)),
         Sent(B, "k", "b2", 200),
         Sent(C, "k", "c1", 0),
         Sent(C, "k", "c2", 409),
@@ -51,8 +55,9 @@ SOUND = History(
     },
     claims={A: True, B: True, C: False, D: False, E: True},
     claims_in_all=5,
-    burnt=frozenset(("k", nonce) for nonce in ("a1", "a2", "b2", "c1", "d1", "e1", "e2")),
+    burnt=frozenset(("k", nonce) for nonce in ("a1", "a3", "b2", "c1", "d1", "e1", "e2")),
     forgot=False,
+    openings=(Opening(0, "ses_1", 0), Opening(0, "ses_2", 1), Opening(1, "ses_3", 1), Opening(1, "ses_4", 0)),
 )
 
 

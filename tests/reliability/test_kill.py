@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from tests.reliability.damage import damages
+from tests.reliability.damage import missed
 from tests.reliability.history import judge
-from tests.reliability.rounds import AT_LEAST_IN_FLIGHT, Round, play
-from tests.reliability.serving import Victim, running
+from tests.reliability.rounds import play, played
+from tests.reliability.serving import running
+from tests.reliability.strike import Strike
 
 ROUNDS = 10
-_TRIES = 5
 
 
-def victim_of(random: Random, workers: int) -> Victim:
+def kill(workers: int, random: Random) -> Strike:
     """Who is killed in a round."""
-    return "group" if workers == 1 else random.choice(("group", "one worker", "all workers"))
+    return Strike("group" if workers == 1 else random.choice(("group", "one worker", "all workers")))
 
 
 @pytest.mark.parametrize(
@@ -33,31 +34,10 @@ def test_killed_under_load(tmp_path: Path, workers: int, first: int) -> None:
     """Ten rounds, each with sixteen calls and more in flight when the processes die."""
     with running(tmp_path, workers=workers) as served:
         credentials = [served.enrolled("one"), served.enrolled("two")]
-        histories = []
-        for seed in range(first, first + ROUNDS):
-            for again in range(_TRIES):
-                random = Random(f"{seed} {again}")  # noqa: S311  # a seed repeats a round
-                victim = victim_of(random, workers)
-                played = asyncio.run(play(served, credentials, f"{seed}.{again}", random, victim))
-                # A round that does not count for its load counts for its findings all the same.
-                assert judge(played.history) == [], f"seed {seed}, try {again}, killed: {victim}"
-                if enough(played, victim):
-                    break
-            histories.append(played.history)
-            assert enough(played, victim), f"seed {seed}: {played.in_flight} calls in flight, {played.lost} lost"
+        seeds = range(first, first + ROUNDS)
+        rounds = [played(served, seed, partial(kill, workers), credentials=credentials) for seed in seeds]
     # Damage done to what really happened, where a round had every kind of end, is found as in a history made by hand.
-    rich = next(
-        history for history in histories if any(told[-1].kind == "unknown" for told in history.answers.values())
-    )
-    missed = [d.what for d in damages(rich) if not any(d.finding in finding for finding in judge(d.history))]
-    assert missed == []
-
-
-def enough(played: Round, victim: Victim) -> bool:
-    """Whether the kill met enough calls: unanswered when it came and, if nobody survived, for ever after."""
-    if victim == "one worker":
-        return played.in_flight >= AT_LEAST_IN_FLIGHT and played.lost > 0
-    return played.lost >= AT_LEAST_IN_FLIGHT
+    assert missed(next(one.history for one in rounds if one.had_every_end)) == []
 
 
 @pytest.mark.xdist_group("kill-1")
@@ -73,5 +53,7 @@ def test_a_broken_server_is_found(tmp_path: Path, fault: str, found: str) -> Non
     """The same round against servers with a fault planted in them."""
     with running(tmp_path, f"tests.reliability.faults:{fault}") as served:
         random = Random(fault)  # noqa: S311  # a seed repeats a round
-        played = asyncio.run(play(served, [served.enrolled("one"), served.enrolled("two")], "1", random, "group"))
+        played = asyncio.run(
+            play(served, [served.enrolled("one"), served.enrolled("two")], "1", random, Strike("group"))
+        )
     assert [finding for finding in judge(played.history) if finding.endswith(found)]

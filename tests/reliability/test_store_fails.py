@@ -20,11 +20,12 @@ from pathlib import Path
 import pytest
 
 from sealwire.client import Credential
-from tests.reliability.calling import Caller, Tape
+from tests.reliability.calling import Caller
 from tests.reliability.history import Answer, Order, judge
 from tests.reliability.orders_app import hold_file
 from tests.reliability.rounds import seen
 from tests.reliability.serving import Served, running
+from tests.reliability.tape import Tape
 
 pytestmark = pytest.mark.xdist_group("store-fails")
 CALLS = 6

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import traceback
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+
+_CODE = re.compile(rb"\\+(?:u00|x)([0-9a-fA-F]{2})|%([0-9a-fA-F]{2})")
 
 
 def marker() -> str:
@@ -23,15 +26,18 @@ class Marked(defaultdict[str, str]):
 
 
 def forms(secret: bytes) -> dict[str, bytes]:
-    """How a secret may be written: in clear, and as base64 (at any offset of a longer text), hex and percent codes."""
+    """
+    How a secret may be written: in clear, backwards, in hex, in UTF-16, and in base64 at any offset of a longer text.
+    Percent codes and the escapes of JSON and of `repr` are undone by `leaks`.
+    """
     found = {
         "clear": secret.lower(),
+        "backwards": secret[::-1].lower(),
         "hex": secret.hex().encode(),
         "utf-16": secret.lower().decode("latin-1").encode("utf-16-le"),
+        "utf-16 the other way": secret.lower().decode("latin-1").encode("utf-16-be"),
     }
     found["repr"] = repr(secret)[2:-1].lower().encode()
-    found["percent"] = "".join(f"%{byte:02x}" for byte in secret).encode()
-    found["escaped"] = "".join(f"\\x{byte:02x}" for byte in secret).encode()
     for offset, first in ((0, 0), (1, 2), (2, 3)):
         # Only the characters that nothing before or behind the secret has a part in.
         written = b64encode(bytes(offset) + secret)[first : 8 * (offset + len(secret)) // 6]
@@ -43,12 +49,20 @@ def forms(secret: bytes) -> dict[str, bytes]:
 def leaks(planted: Mapping[str, str | bytes], places: Mapping[str, bytes]) -> list[str]:
     """Each marker that stands in a place, with its form there. Case counts only where the form makes it."""
     found = []
-    lowered = {place: content.lower() for place, content in places.items()}
+    read = {place: (content, _unescaped(content)) for place, content in places.items()}
+    lowered = {place: tuple(one.lower() for one in both) for place, both in read.items()}
     for name, secret in planted.items():
         for form, written in forms(secret.encode() if isinstance(secret, str) else secret).items():
-            where = places if form.startswith("base64") else lowered
-            found += [f"{name} in {form} in {place}" for place, content in where.items() if written in content]
+            where = read if form.startswith("base64") else lowered
+            found += [
+                f"{name} in {form} in {place}" for place, both in where.items() if any(written in o for o in both)
+            ]
     return found
+
+
+def _unescaped(content: bytes) -> bytes:
+    """With each byte in place of its code, however often its backslash was escaped."""
+    return _CODE.sub(lambda code: bytes.fromhex((code[1] or code[2]).decode()), content)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from sealwire.build import Ports, wire
 from sealwire.call import Rule
 from sealwire.fronts.asgi import GuardedApp, Receive, Scope, Send
 from sealwire.guard import Deployment
-from sealwire.ports import Approvals, BucketStore, Directory, Invitation, Ledger, NonceStore, Observer, SessionStore
+from sealwire.ports import BucketStore, Directory, Invitation, Ledger, NonceStore, SessionStore
 from sealwire.protocol import envelope
 from sealwire.protocol.digest import content_digest
 from sealwire.protocol.handshake import KeyPair, Keys, Terms
@@ -25,6 +25,7 @@ from sealwire.protocol.signature import base, check, check_hmac, parse, sign_hma
 from sealwire.sessions import DEFAULT_TERMS, SessionTerms
 from sealwire.stores import sqlite_fast, sqlite_sessions
 from sealwire.stores.memory import MemoryBuckets
+from sealwire.stores.memory_approvals import MemoryApprovals
 from sealwire.stores.sqlite import SqliteLedger
 from sealwire.stores.sqlite_approvals import SqliteApprovals
 from sealwire.stores.sqlite_directory import SqliteDirectory
@@ -64,7 +65,6 @@ class SealedWorld(World):
         rules: tuple[Rule, ...] = SEALED_RULES,
         terms: SessionTerms = DEFAULT_TERMS,
         stores: Stores = IN_MEMORY,
-        observers: tuple[Observer, ...] = (),
     ) -> None:
         super().__init__(folder, rules)
         self.answer = Reply(200, (JSON_TYPE,), b'{"ok": true}')
@@ -86,14 +86,15 @@ class SealedWorld(World):
             self.opened.append(file)
             directory, ledger = SqliteDirectory(file), SqliteLedger(file, self.clock)
         self.people, self.books = directory, ledger
-        approvals = self.approvals if stores.durable is None else SqliteApprovals(file, self.clock)
-        self.asked: Approvals = approvals
+        self.asked: MemoryApprovals | SqliteApprovals = self.approvals
+        if stores.durable is not None:
+            self.asked = SqliteApprovals(file, self.clock)
         ports = Ports(
             directory, ledger, nonces, self.session_store, buckets, self.keyring, self.clock, self.draw, lambda: None,
-            approvals, approvals, self.notices,
+            self.asked, self.asked, self.notices,
         )  # fmt: skip
         deployment = Deployment(ORIGIN, frozenset(("api.example",)), "policy-1")
-        self.guard = wire(rules, deployment, ports, session_terms=terms, observers=observers, pages=PAGES)
+        self.guard = wire(rules, deployment, ports, session_terms=terms, pages=PAGES)
         self.app = GuardedApp(self._app, self.guard)
 
     def draw(self, size: int) -> bytes:

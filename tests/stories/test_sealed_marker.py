@@ -1,227 +1,316 @@
 """
 A word that only the two ends may know is put into every sealed field, and looked for everywhere else.
 
-The attacker has the logs at any level, the metrics, the ledger, crash reports, and whoever prints a value while looking
-for a mistake.
+The real client calls a real server through someone who terminates TLS. The attacker has all that passed there, what the
+server writes to its streams with every logger at its lowest level, its metrics, its files and its fast store, and what
+the client logs, raises and prints.
 """
 
-import io
+from __future__ import annotations
+
+import json
 import logging
-import traceback
-from base64 import b64encode
-from collections.abc import Iterator
-from pathlib import Path
+import os
+import sqlite3
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import NamedTuple
 
+import httpx2
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 
-from sealwire.call import Body, Call, Idempotent, InSession, Plain
-from sealwire.errors import Fault, Problem
-from sealwire.guard import Entry
-from sealwire.observers.log import JsonFormatter, JsonLog
-from sealwire.observers.metrics import Metrics
-from sealwire.protocol.jwk import b64url
-from sealwire.protocol.message import Reply
-from sealwire.sessions import DEFAULT_TERMS
-from tests.stories.sealing import (
-    JSON_TYPE,
-    SEALED_RULES,
-    Opened,
-    SealedWorld,
-    Stores,
-    by_mac,
-    carrying,
-    make_fast,
-    open_session,
-    put_together,
-    sealed,
-    taken_apart,
-)
-from tests.stories.world import START
+from sealwire.client import ForeignOrigin, NotSignable, OutcomeUnknown, Refused, ReplyUnproven, SealwireError
+from sealwire.keys.file import FileKeyring
+from sealwire.observers.log import JsonFormatter
+from tests.stories.markers import files, leaks, marker, told
+from tests.stories.passage import Passage, passing
+from tests.stories.talkative import answer_to
 
-MARKER = "m4rk3r-Zq9"
-SAID = b'{"seed": "%s"}' % MARKER.encode()
+pytestmark = pytest.mark.xdist_group("server")
+JSON = {"content-type": "application/json"}
+NO = b'{"code": "encryption-unexpected", "status": 400}'
+UNSIGNED = b"HTTP/1.1 400 No\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n\r\n%s" % (len(NO), NO)
+#: Where a leak is planted, and found.
+PLACES = (
+    "stdout.txt", "stderr.txt", "crash.txt", "sealwire.db-wal", "metrics", "fast/fast.db-wal", "fast/left.txt",
+    "capture", "client log", "client shown",
+)  # fmt: skip
 
 
-def forms(secret: bytes) -> set[bytes]:
-    """How a few bytes turn up in text and files: as they are, reversed, in hex, in base64 at each offset."""
-    found = {secret, secret[::-1], secret.hex().encode(), secret.hex().upper().encode(), repr(secret)[2:-1].encode()}
-    for shift in range(3):
-        # The characters that depend on nothing but the secret.
-        whole = b64encode(b"\0" * shift + secret)[(0, 2, 3)[shift] :]
-        inner = whole[: len(whole) - 4 if (shift + len(secret)) % 3 else len(whole)]
-        found |= {inner, inner.replace(b"+", b"-").replace(b"/", b"_")}
-    return found
+class Listening(logging.Handler):
+    """All that is logged in this process, as a format without care and as our own would write it."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.lines: list[str] = []
+        self._formats = (logging.Formatter("%(message)s %(args)s"), JsonFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines += [one.format(record) for one in self._formats]
 
 
-class Everywhere:
-    """All that a deployment says and keeps: its logs, metrics, files and what its values look like when printed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.text = io.StringIO()
-        self.handler = logging.StreamHandler(self.text)
-        self.handler.setFormatter(JsonFormatter())
-        self.raw = logging.StreamHandler(self.text)
-        self.raw.setFormatter(logging.Formatter("%(message)s %(args)s"))
-        self.registry = CollectorRegistry()
-        stores = Stores(make_fast(folder), folder / "durable.db")
-        observers = (JsonLog(self.text.write), Metrics(self.registry))
-        self.world = SealedWorld(folder, SEALED_RULES, DEFAULT_TERMS, stores, observers)
-        self.world.answer = Reply(200, (JSON_TYPE,), SAID)
-
-    def traces(self, secrets: list[bytes]) -> list[str]:
-        """Where any of the secrets is found, by the name of the place."""
-        places = {"text": self.text.getvalue().encode(), "metrics": generate_latest(self.registry)}
-        for file in self.folder.iterdir():
-            places[file.name] = file.read_bytes()
-        wanted = {form for secret in secrets for form in forms(secret)}
-        return sorted(name for name, held in places.items() if any(form in held for form in wanted))
-
-
-@pytest.fixture
-def everywhere(tmp_path: Path) -> Iterator[Everywhere]:
-    made = Everywhere(tmp_path)
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.DEBUG)
-    for handler in (made.handler, made.raw):
-        root.addHandler(handler)
-    yield made
-    for handler in (made.handler, made.raw):
-        root.removeHandler(handler)
-    root.setLevel(level)
-    made.world.close()
-
-
-async def marked_calls(world: SealedWorld) -> Opened:
-    """Calls that end in every way there is, each with the marker in what is sealed."""
-    await world.enrol(world.signer, "alice")
-    world.clock.at = START
-    session = await open_session(world)
-    session.seal(SAID)
-    *parts, _ = taken_apart(session.seal(SAID))
-    endings = [
-        (sealed(session, SAID), 200),
-        (sealed(session, SAID[:-1]), 422),
-        (sealed(session, b'{"%s": 1, "%s": 2}' % (MARKER.encode(), MARKER.encode())), 422),
-        (carrying(put_together([*parts, bytes(16)])), 400),
-        (carrying(session.seal(SAID, f"text/{MARKER}")), 415),
-        (sealed(session, SAID).change(b"idempotency-key", MARKER.encode()), 200),
-        (sealed(session, SAID).change(b"idempotency-key", MARKER.encode()), 200),
-        (sealed(session, SAID[:-1] + b" }").change(b"idempotency-key", MARKER.encode()), 422),
-    ]
-    for wire, status in endings:
-        assert (await world.send(wire.sign(world.signer))).status_code == status
-    mac = by_mac(sealed(session, SAID, b"/v1/ticks"), session, int(START))
-    assert (await world.send(mac)).status_code == 200
-    world.answer = Reply(200, ((b"content-type", MARKER.encode() + b"\xff"),), SAID)
-    assert (await world.send(sealed(session, SAID).sign(world.signer))).status_code == 500
-    for failure in (RuntimeError(MARKER), ValueError(SAID), Fault("internal", "app", MARKER)):
-        world.failure = failure
-        wire = sealed(session, SAID).change(b"idempotency-key", repr(failure).encode()[:9]).sign(world.signer)
-        assert (await world.send(wire)).status_code == 500
-    return session
-
-
-def secrets_of(session: Opened) -> list[bytes]:
-    """What only the session's two ends know: its secret, and what was made of it as far as that can be read."""
-    return [session.secret, session.keys.c2s_mac, session.keys.s2c_mac]
-
-
-async def test_the_marker_is_nowhere(everywhere: Everywhere) -> None:
+class Told:
     """
-    N2: a marker in each sealed body, answer, media type and in the app's exceptions; the session's own secrets: not in
-    the logs, the metrics, the ledger, the WAL nor the fast store.
+    What is said in a client's calls: `sealed` is for the two ends alone, `typed` are media types, which a protected
+    header shows to whoever holds the connection, `key` is an Idempotency-Key, `name` the last part of a path.
+    """
+
+    def __init__(self, passage: Passage, listening: Listening) -> None:
+        self.passage = passage
+        self.listening = listening
+        self.sealed: dict[str, str | bytes] = {}
+        self.typed: dict[str, str] = {}
+        self.key = marker()
+        self.name = marker()
+        self.shown: list[str] = []
+
+    def outside(self) -> dict[str, str]:
+        """What is not sealed, and still stands in nothing of the server's."""
+        return {**self.typed, "the key": self.key, "the path": self.name}
+
+    def word(self, name: str) -> str:
+        """A new word, whose answer is looked for, too."""
+        word = marker()
+        self.sealed |= {name: word, f"the answer to {name}": answer_to(word)}
+        return word
+
+    def order(self, http: httpx2.Client, name: str, status: int, do: str = "", path: str = "/v1/orders") -> None:
+        """A sealed call about a new word."""
+        self.post(http, {"word": self.word(name), "do": do}, status, path=path)
+
+    def post(
+        self, http: httpx2.Client, said: object, status: int, more: Mapping[str, str] = JSON, path: str = "/v1/orders"
+    ) -> httpx2.Response:
+        """A sealed call, whose reply is shown."""
+        content = said if isinstance(said, bytes) else json.dumps(said).encode()
+        reply = http.post(path, content=content, headers=dict(more))
+        assert reply.status_code == status, reply.text
+        self.shown.append(f"{reply!r} {reply} {reply.request!r} {reply.headers!r} {reply.extensions!r}")
+        return reply
+
+    def fails(
+        self, http: httpx2.Client, name: str, kind: type[SealwireError], change: Callable[[str], httpx2.Request] | None
+    ) -> None:
+        """A call that ends in an exception: for the request itself, or for what the terminator does to the answer."""
+        word = self.word(name)
+        ordered = http.build_request("POST", "/v1/orders", json={"word": word})
+        with pytest.raises(kind) as caught:
+            http.send(change(word) if change else ordered)
+        self.shown.append(told(caught.value) + repr(vars(caught.value)))
+
+    def places(self) -> dict[str, bytes]:
+        """All that was said and kept but in the two ends themselves."""
+        return self.passage.places() | {
+            "capture": self.passage.terminator.captured(),
+            "client log": "\n".join(self.listening.lines).encode(),
+            "client shown": "\n".join(self.shown).encode(),
+        }
+
+
+def play(told: Told, http: httpx2.Client) -> None:
+    """Calls that end in every way there is."""
+    told.order(http, "an order", 200)
+    told.order(http, "a quote by the session's key", 200, path="/v1/quotes")
+    told.sealed["the answer to a call without a body"] = answer_to(told.name)
+    assert http.get(f"/v1/orders/{told.name}").json()["detail"] == answer_to(told.name)
+    told.order(http, "a refusal of the app", 409, "refuse")
+    kept = {"word": told.word("an order that is kept")}
+    replies = [told.post(http, kept, 200, JSON | {"idempotency-key": told.key}) for _ in range(2)]
+    assert replies[0].content == replies[1].content
+    other = {"word": told.word("another order under the key")}
+    told.post(http, other, 422, JSON | {"idempotency-key": told.key})
+    twice = told.word("a member that stands twice")
+    assert "stands twice" in told.post(http, f'{{"{twice}": 1, "{twice}": 2}}'.encode(), 422).text
+    told.sealed["the guard's own words"] = "a member stands twice"
+    told.post(http, f'"{told.word("a body that is not JSON")}'.encode(), 422)
+    typed = {"content-type": f"text/{told.typed.setdefault('a media type that is not taken', marker())}"}
+    told.post(http, {"word": told.word("a body of another type")}, 415, typed)
+    word = marker()
+    told.typed["the media type of an answer"] = answer_to(word)
+    told.sealed["an order with an answer of its own type"] = word
+    reply = told.post(http, {"word": word, "do": "type"}, 200)
+    assert answer_to(word) in reply.headers["content-type"]
+    for do in ("odd type", "fail", "fault"):
+        told.order(http, f"an app that does {do}", 500, do)
+
+
+def fail(told: Told, http: httpx2.Client) -> None:
+    """Calls that the client does not send, and calls whose answers it does not take."""
+    build = http.build_request
+    told.fails(http, "no rule", NotSignable, lambda word: build("POST", "/v1/nowhere", json={"word": word}))
+    told.fails(http, "a query", NotSignable, lambda word: build("POST", f"/v1/orders?word={word}", content=b"{}"))
+    odd = {"content-type": "text/" + "x" * 200}
+    told.fails(http, "a type", NotSignable, lambda w: build("POST", "/v1/orders", content=w.encode(), headers=odd))
+    elsewhere = "https://localhost:1/v1/orders"
+    told.fails(http, "elsewhere", ForeignOrigin, lambda word: build("POST", elsewhere, json={"word": word}))
+    terminator = told.passage.terminator
+    ways: tuple[tuple[type[SealwireError], Callable[[bytes], bytes | None]], ...] = (
+        (ReplyUnproven, lambda chunk: chunk.replace(b"HTTP/1.1 200", b"HTTP/1.1 202")),
+        (Refused, lambda chunk: UNSIGNED if chunk.startswith(b"HTTP/1.1") else b""),
+        (OutcomeUnknown, lambda chunk: None),
+    )
+    for kind, terminator.on_reply in ways:
+        told.fails(http, kind.__name__, kind, None)
+    terminator.on_reply = lambda chunk: chunk
+
+
+def spelt(word: str) -> dict[str, str]:
+    """The word as it may be found in a text."""
+    raw = word.encode()
+    return {
+        "clear": word.upper(),
+        "backwards": word[::-1],
+        "hex": raw.hex().upper(),
+        "JSON": "".join(f"\\u{byte:04x}" for byte in raw),
+        "repr": "".join(f"\\x{byte:02x}" for byte in raw),
+        "percent": "".join(f"%{byte:02X}" for byte in raw),
+        "UTF-16": word.encode("utf-16-le").decode("latin-1"),
+        "UTF-16 the other way": word.encode("utf-16-be").decode("latin-1"),
+        **{f"base64 at {at}": b64encode(b"?" * at + raw + b"more").decode() for at in range(3)},
+        "base64url": urlsafe_b64encode(b'{"word":"' + raw + b'"}').decode().rstrip("="),
+    }
+
+
+def plant(told: Told, http: httpx2.Client, texts: list[str]) -> None:
+    """Leaves the texts in each place."""
+    passage = told.passage
+    told.order(http, "what is planted", 200)
+    told.post(http, {"word": marker(), "do": "plant", "texts": texts}, 200)
+    told.post(http, {"word": marker(), "texts": texts}, 200, path="/v1/notes")
+    whole = "\n".join(texts).encode("latin-1")
+    (passage.state.folder / "crash.txt").write_bytes(whole)
+    (passage.fast.parent / "left.txt").write_bytes(whole)
+    for database in (passage.ledger, passage.fast.parent / "fast.db"):
+        with closing(sqlite3.connect(database, timeout=10, isolation_level=None)) as connection:
+            connection.execute("CREATE TABLE planted (text TEXT)")
+            connection.executemany("INSERT INTO planted VALUES (?)", [(text,) for text in texts])
+    for text in texts:
+        logging.getLogger("httpcore2").debug("sent %s", text)
+        told_of = ValueError(text)
+        told.shown += [repr(told_of), str(told_of)]
+
+
+class Story(NamedTuple):
+    """What was said, what was then found, and what was found when leaks were planted and when the server had ended."""
+
+    told: Told
+    places: dict[str, bytes]
+    kept: list[bytes]
+    planted: dict[str, str]
+    after: dict[str, bytes]
+    left: dict[str, bytes]
+
+
+@contextmanager
+def all_logged() -> Iterator[Listening]:
+    """Every logger of this process at its lowest level."""
+    root, listening = logging.getLogger(), Listening()
+    level = root.level
+    root.setLevel(1)
+    root.addHandler(listening)
+    try:
+        yield listening
+    finally:
+        root.removeHandler(listening)
+        root.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """The whole of it, from the server's start to its end."""
+    with passing(tmp_path_factory.mktemp("passage")) as passage, all_logged() as listening:
+        told = Told(passage, listening)
+        credential = passage.enrolled("alice")
+        with passage.client(credential) as http:
+            play(told, http)
+            fail(told, http)
+            transport = http._transport
+            held = transport._process.sessions._held  # type: ignore[attr-defined]
+            values = (http, transport, vars(transport), held, held.keys, credential, credential.signer)
+            told.shown += [f"{value!r} {value}" for value in values]
+            told.sealed |= passage.secrets()
+            told.sealed |= {"c2s mac": held.keys.c2s_mac, "s2c mac": held.keys.s2c_mac}
+            places, kept = told.places(), unwrapped(passage)
+            planted = {form: marker() for form in spelt("")}
+            plant(told, http, [spelt(word)[form] for form, word in planted.items()])
+            after = told.places()
+        passage.stop()
+        return Story(told, places, kept, planted, after, files(passage.state.folder))
+
+
+def unwrapped(passage: Passage) -> list[bytes]:
+    """The answers that are kept for repeats, as the key home opens them."""
+    keys = passage.state.folder / "keys"
+    keyring = FileKeyring(keys / "signing.pem", keys / "wrapping.key", os.urandom)
+    rows = passage.rows(passage.ledger, "SELECT scope, reply FROM idempotency WHERE reply IS NOT NULL")
+    return [keyring.unwrap(reply, scope.encode()) for scope, reply in rows]
+
+
+def test_the_marker_is_nowhere(story: Story) -> None:
+    """
+    N2: a marker in each sealed body, answer and problem, and the session's own secrets: not with whoever terminates
+    TLS, nor in the server's log at any level, its streams, metrics, files, database, WAL and fast store, nor in the
+    client's log, exceptions and reprs.
 
     Stopped by: trace
     """
-    session = await marked_calls(everywhere.world)
-    assert everywhere.world.entered
-    assert everywhere.text.getvalue().count('"sealwire.code"') >= 14
-    assert "RuntimeError" in everywhere.text.getvalue()
-    files = {file.name for file in everywhere.folder.iterdir()}
-    assert {"durable.db", "durable.db-wal", "fast.db", "fast.db-wal", "fast.key"} <= files
-    assert everywhere.traces([MARKER.encode(), *secrets_of(session)]) == []
-    for _, reply in everywhere.world.seen:
-        assert MARKER.encode() not in reply.content + repr(reply.headers).encode()
+    assert len(story.told.sealed) > 40
+    assert {*PLACES, "sealwire.db", "fast/fast.key"} - {"crash.txt", "fast/left.txt"} <= story.places.keys()
+    assert leaks(story.told.sealed, story.places) == []
+    # The log is at its lowest level, and both ends told of what went wrong.
+    log = story.places["stderr.txt"]
+    assert all(said in log for said in (b'"log.level":"level 1"', b"ValueError", b"entered: "))
+    assert b"send_request_headers" in story.places["client log"]
+    assert all(said in story.places["client shown"] for said in (b"OutcomeUnknown", b"ReplyUnproven", b"NotSignable"))
 
 
-@pytest.mark.parametrize("spelt", ["as it is", "base64", "hex", "in a body"])
-async def test_a_planted_leak_is_found(everywhere: Everywhere, spelt: str) -> None:
+def test_what_is_not_sealed_is_seen_on_the_way_alone(story: Story) -> None:
     """
-    N2: the search itself: a leak planted in the log, in a file and in the ledger's WAL is found in each spelling.
+    N2: markers in the media type of what is sealed, in the Idempotency-Key and the path: whoever terminates TLS sees
+    them, the first in the protected header; the server writes them nowhere.
+
+    Stopped by: trace
+    """
+    on_the_server = {name: held for name, held in story.places.items() if not name.startswith(("client", "capture"))}
+    outside = story.told.outside()
+    assert leaks(outside, on_the_server) == []
+    seen = leaks(outside, {"capture": story.places["capture"]})
+    assert {found.partition(" in ")[0] for found in seen} == outside.keys()
+    assert all("base64" in found for found in seen if found.partition(" in ")[0] in story.told.typed)
+
+
+def test_kept_answers_are_wrapped(story: Story) -> None:
+    """
+    N2: the answers that are kept for repeats of each sealed call: under the key home's wrapping key they are all there.
+
+    Stopped by: idempotency
+    """
+    kept = leaks(story.told.sealed, {"kept": b"\n".join(story.kept)})
+    names = {found.partition(" in clear")[0] for found in kept}
+    assert {f"the answer to {name}" for name in ("an order", "a refusal of the app", "an order that is kept")} <= names
+    assert leaks(story.told.typed, {"kept": b"\n".join(story.kept)}) != []
+    assert leaks(story.told.sealed, {name: story.places[name] for name in ("sealwire.db", "sealwire.db-wal")}) == []
+
+
+def test_nothing_is_left_behind(story: Story) -> None:
+    """
+    N2: the same search over the files when the server has ended and its WAL is in the database.
+
+    Stopped by: trace
+    """
+    assert "sealwire.db" in story.left
+    assert "sealwire.db-wal" not in story.left
+    assert leaks(story.told.sealed | story.told.outside(), story.left) == []
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_planted_leak_is_found(story: Story, place: str) -> None:
+    """
+    N2: the search itself: words planted in each place, each in another spelling: all are found.
 
     Stopped by: nothing
     """
-    session = await marked_calls(everywhere.world)
-    whole = {
-        "as it is": MARKER.encode(),
-        "base64": b"x" + b64encode(b"ab" + MARKER.encode()),
-        "hex": MARKER.encode().hex().encode(),
-        "in a body": b64url(SAID).encode(),
-    }[spelt]
-    logging.getLogger("app").debug("got %s", whole.decode())
-    (everywhere.folder / "crash.txt").write_bytes(b"locals: " + whole)
-    await everywhere.world.books.tally(((whole.decode(), 1, "slug", 1),))
-    assert everywhere.traces([MARKER.encode()]) == ["crash.txt", "durable.db-wal", "text"]
-    (everywhere.folder / "keys.txt").write_bytes(b64url(b"?" + session.secret).encode())
-    assert everywhere.traces(secrets_of(session)) == ["keys.txt"]
-
-
-async def test_values_that_are_printed(everywhere: Everywhere) -> None:
-    """
-    P4, N2: the evidence, the session, the call and the answer, each printed alone and within others.
-
-    Stopped by: call
-    """
-    caught: list[object] = []
-    world = everywhere.world
-
-    async def looks(call: Call) -> Idempotent:
-        body, joined, plain = call.get(Body), call.get(InSession), call.get(Plain)
-        reply = Reply(200, (JSON_TYPE,), SAID)
-        entry = Entry(call.request, call.rule, None, plain.content, call.request_id, sealed_type=plain.content_type)
-        evidence = Idempotent("scope", b"key", b"print", reply)
-        caught.extend((call, call.held, dict(call.held), body, Body(SAID), joined, plain, reply, entry, evidence))
-        raise RuntimeError(str(caught))
-
-    page = dict(world.guard._pipeline.stages)
-    page["sealed"] = tuple((name, looks if name == "idempotency" else one) for name, one in page["sealed"])
-    world.guard._pipeline = world.guard._pipeline._replace(stages=page)
-    await world.enrol(world.signer, "alice")
-    session = await open_session(world)
-    assert (await world.send(sealed(session, SAID).sign(world.signer))).status_code == 500
-    assert len(caught) == 10
-    said = "".join(f"{value!r} {value!s} {value}" for value in caught).encode()
-    assert b"Plain(" in said
-    assert session.id.encode() in said
-    for secret in (MARKER.encode(), *secrets_of(session)):
-        assert not any(form in said for form in forms(secret))
-    assert everywhere.traces([MARKER.encode()]) == []
-
-
-async def test_exceptions_have_none_of_it(everywhere: Everywhere) -> None:
-    """
-    N2: the problems that a sealed call can end in, printed with all that led to them.
-
-    Stopped by: unseal
-    """
-    world = everywhere.world
-    problems: list[str] = []
-    turn_away = world.guard._turn_away
-
-    async def noted(problem: Problem, call: Call | None, trace: object) -> Reply:
-        problems.append("".join(traceback.format_exception(problem)) + repr(problem.__dict__))
-        return await turn_away(problem, call, trace)  # type: ignore[arg-type]
-
-    world.guard._turn_away = noted  # type: ignore[method-assign]
-    session = await marked_calls(world)
-    assert len(problems) == 9
-    assert "InvalidTag" not in "".join(problems)
-    said = "".join(problems).encode()
-    for secret in secrets_of(session):
-        assert not any(form in said for form in forms(secret))
-    # An app's own Fault is its own words; nothing of ours repeats the marker.
-    ours = "".join(one for one in problems if "Fault" not in one or MARKER not in one)
-    assert MARKER not in ours
+    assert leaks(story.planted, {place: story.places.get(place, b"")}) == []
+    found = leaks(story.planted, {place: story.after[place]})
+    assert {one.partition(" in ")[0] for one in found} == story.planted.keys()

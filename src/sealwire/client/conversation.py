@@ -24,6 +24,7 @@ from sealwire.client.origin import Origin
 from sealwire.client.problems import explain, offered_nonce, outcome_of, read_problem, refusal
 from sealwire.client.proving import SANE_SECONDS, Asked, UnknownKey, Unproven, is_signed, lower, prove
 from sealwire.client.signing import NONCE_BYTES, Signatures, compose, nonce_of
+from sealwire.protocol.handshake import Keys
 from sealwire.protocol.jwk import Verifier
 from sealwire.protocol.message import combine
 
@@ -37,7 +38,7 @@ class Talk:
 
     `clock` gives Unix seconds, `entropy` random bytes. `idempotent` False leaves an unsafe method without an
     Idempotency-Key, where the endpoint itself answers a repeat alike. `mac` is the session whose key signs, and its
-    key for replies: such a reply is proven by it, or by the server's own key. `resumed` says that an earlier
+    keys: a reply is then proven by theirs, or by the server's own. `resumed` says that an earlier
     conversation of the same call, under the same Idempotency-Key, may have had it carried out: then no failure of this
     one shows that nothing was done.
     """
@@ -51,7 +52,7 @@ class Talk:
         entropy: Callable[[int], bytes],
         *,
         idempotent: bool = True,
-        mac: tuple[str, bytes] | None = None,
+        mac: tuple[str, Keys] | None = None,
         resumed: bool = False,
     ) -> None:
         self._call = call
@@ -102,7 +103,7 @@ class Talk:
 
     def _find(self, keyid: str, at: int) -> Verifier | bytes | None:
         if self._mac is not None and keyid == self._mac[0]:
-            return self._mac[1]
+            return self._mac[1].s2c_mac
         return self._origin.keys.find(keyid, at)
 
     def _after_cut(self, cut: Cut) -> None:
@@ -152,8 +153,8 @@ class Talk:
                 # who holds request or reply back only makes that vaguer: so the offset moves no further than it must.
                 least, most = proven.created - now, proven.created + 1 - sent_at
                 self._origin.offset_seconds = min(max(self._origin.offset_seconds, least), most)
-            outcome = outcome_of(proven, self._origin.name, first=self._before + self._sends == 1)
-            return proven._replace(sends=self._sends, outcome=outcome)
+            alone = self._before + self._sends == 1
+            return proven._replace(sends=self._sends, outcome=outcome_of(proven, self._origin.name, alone=alone))
         raise self._unproven(reason, reply.status)
 
     def _prove_or_ask_for_keys(self, reply: Incoming, asked: Asked) -> Conversation:
@@ -185,7 +186,7 @@ def converse(
     entropy: Callable[[int], bytes],
     *,
     idempotent: bool = True,
-    mac: tuple[str, bytes] | None = None,
+    mac: tuple[str, Keys] | None = None,
     resumed: bool = False,
 ) -> Conversation:
     """The conversation of one call; see `Talk` and its `run`."""

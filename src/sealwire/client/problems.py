@@ -49,14 +49,6 @@ def read_refusal(proven: Proven, origin: str) -> dict[str, object] | None:
     return document if document and document.get("type") == f"{origin}{PATH}{document['code']}" else None
 
 
-def outcome_of(proven: Proven, origin: str, *, first: bool) -> str:
-    """A refusal says that its own send was not carried out, and nothing of another: so it is known of the first."""
-    document = read_refusal(proven, origin)
-    if document is None:
-        return "answered"
-    return "not done" if first and is_final(proven.status, document) else "unknown"
-
-
 def refusal(status: int, headers: Headers, document: dict[str, object], *, proven: bool) -> Refused:
     """The Refused that a problem document stands for; of one without proof the outcome is unknown."""
     slug = str(document["code"])
@@ -79,6 +71,18 @@ def refusal(status: int, headers: Headers, document: dict[str, object], *, prove
 def is_final(status: int, document: dict[str, object]) -> bool:
     """True if a proven refusal says that nothing was done: not from 500 on, nor where the server itself cannot say."""
     return status < 500 and document.get("outcome") != "unknown" and document["code"] != "idempotency-in-progress"
+
+
+def outcome_of(answer: Proven, origin: str, *, alone: bool) -> str:
+    """
+    What a proven answer says of its call: "answered", or of a refusal by the guard at `origin` "not done" or "unknown".
+
+    `alone` says that the call was sent once: a refusal of a repeat says nothing of the first send.
+    """
+    document = read_refusal(answer, origin)
+    if document is None:
+        return "answered"
+    return "not done" if alone and is_final(answer.status, document) else "unknown"
 
 
 def offered_nonce(accept_signature: bytes, tag: str) -> str:

@@ -117,17 +117,17 @@ def _sealed(call: Call, sealed: Sealed, ends: Ends, *, in_doubt: bool) -> Carrie
             proven = yield from _under(session, call, sealed, ends, in_doubt=in_doubt)
         except KeyUnknown:
             # Unsigned, and all that a server can say which lost its sessions: one more try, under the same key.
-            if not sealed.session_mac or forgiven:
+            if last or forgiven or not sealed.session_mac:
                 raise
             forgiven = in_doubt = True
             ends.sessions.drop(session)
             continue
-        # What was sealed is the app's word and not the guard's, whatever code it has.
+        # A sealed answer is never about the session, whatever code is inside: the guard had opened the call.
         if last or code_of(proven) not in _OVER:
             opened = unseal(proven, session, key_of(call))
-            first = proven.sends == 1 and not in_doubt
-            return opened._replace(outcome=outcome_of(opened, ends.origin.name, first=first))
-        in_doubt = in_doubt or proven.outcome == "unknown"
+            alone = opened.sends == 1 and not in_doubt
+            return opened._replace(outcome=outcome_of(opened, ends.origin.name, alone=alone))
+        in_doubt = in_doubt or proven.outcome != "not done"
         ends.sessions.drop(session)
     raise AssertionError("the last round returns")
 
@@ -161,6 +161,7 @@ def _under(session: Session, call: Call, sealed: Sealed, ends: Ends, *, in_doubt
     """The call's answer as it came, proven and not opened."""
     signatures, mac = ends.signatures, None
     if sealed.session_mac:
-        signatures, mac = by_session(session.id, session.keys.c2s_mac), (session.id, session.keys.s2c_mac)
+        # All keys and not the one: a traceback that shows the values of its frames would show a bare key.
+        signatures, mac = by_session(session.id, session.keys.c2s_mac), (session.id, session.keys)
     outer = seal(call, session, ends.entropy(envelope.IV_BYTES))
     return (yield from converse(outer, ends.origin, signatures, ends.clock, ends.entropy, mac=mac, resumed=in_doubt))

@@ -13,6 +13,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Generator
+from typing import NoReturn
 
 from sealwire.client.conversation import Talk
 from sealwire.client.errors import ReplyUnproven
@@ -41,7 +42,10 @@ def is_session(keyid: str) -> bool:
 
 
 class Session:
-    """One session. `expires_at` is Unix seconds of the server's clock; `repr` shows its id and nothing of its keys."""
+    """
+    One session. `expires_at` is Unix seconds of the server's clock; `repr` shows its id and nothing of its keys. There
+    is no copy of one, which would count on its own.
+    """
 
     __slots__ = ("_used", "expires_at", "id", "kem", "keys", "max_requests")
 
@@ -67,6 +71,9 @@ class Session:
 
     def __repr__(self) -> str:
         return f"Session({self.id}, {self.kem})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a session is not pickled or copied")
 
 
 class Sessions:

@@ -49,6 +49,7 @@ class _Process(NamedTuple, Generic[Inner]):
     rules: RuleBook
     sessions: Sessions
     turns: Turns
+    heirs: dict[int, _Process[Inner]]
 
 
 class Signing(Generic[Inner, Response]):
@@ -95,7 +96,7 @@ class Signing(Generic[Inner, Response]):
         if inner is None:
             assert self._context is not None  # noqa: S101 - one of the two is always there
             inner = cast("Inner", self._make(self._context))
-        return _Process(os.getpid(), inner, origin, RuleBook(), Sessions(), Turns())
+        return _Process(os.getpid(), inner, origin, RuleBook(), Sessions(), Turns(), {})
 
     def _here(self) -> _Process[Inner]:
         """
@@ -105,7 +106,8 @@ class Signing(Generic[Inner, Response]):
         process = self._process
         if process.pid != os.getpid():
             self._left_behind.append(process.inner)
-            process = self._process = self._fresh(process.origin.copy())
+            # One for all threads that come here at once, without a lock: a thread that is gone might hold it.
+            process = self._process = process.heirs.setdefault(os.getpid(), self._fresh(process.origin.copy()))
         return process
 
     def _keep(self, keys: KeySet) -> None:

@@ -51,10 +51,7 @@ def serve_forever(config: Path) -> None:
 
 
 def settle() -> None:
-    """
-    What was imported and wired stays until the process ends: the collector does not look through it again and again.
-    Calls leave no cycles behind, so the young are looked at less often.
-    """
+    """What was imported and wired stays: the collector does not look through it again and again, nor often at calls."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
@@ -193,3 +190,5 @@ def log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # All that it has to say, below DEBUG, is path and query of each message: none where an app lowers the root logger.
+    logging.getLogger("uvicorn.asgi").setLevel(logging.INFO)

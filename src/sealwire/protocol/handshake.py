@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -84,7 +84,7 @@ class Terms(NamedTuple):
 class Keys:
     """
     The keys of one session, one for each direction and purpose: AES-256-GCM ones ready for use, and HMAC secrets.
-    `repr` shows none of them.
+    `repr` shows none of them, and they are not copied.
     """
 
     __slots__ = ("c2s", "c2s_mac", "commitment", "s2c", "s2c_mac")
@@ -104,6 +104,9 @@ class Keys:
     def fits(self, commitment: bytes) -> bool:
         """Whether the other end has the same keys, compared in constant time."""
         return hmac.compare_digest(self.commitment, commitment)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("the keys of a session are not pickled or copied")
 
 
 class Offer:
@@ -157,6 +160,10 @@ class KeyPair:
         if len(secret) != SECRET_BYTES:
             raise ValueError("the session's secret has another length")
         return secret
+
+    def __reduce__(self) -> NoReturn:
+        # The library's private keys do copy themselves: it would outlive the one that is dropped.
+        raise TypeError("a session's key pair is not pickled or copied")
 
 
 def _unfit(pointer: str, detail: str) -> Refusal:

@@ -58,7 +58,7 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
         console.print("  tour")
         held = True
         with Admin(state.config) as admin:
-            operator = _operator(admin)
+            operator = operator_of(admin)
             tour = Tour(state.origin, state.pages, state.ca, _USER, password, operator, state.folder)
             for step in tour.play():
                 mark = "" if step.held else "[bold red]  not as it must be[/]"
@@ -71,7 +71,7 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
     return held
 
 
-def _operator(admin: Admin) -> Operator:
+def operator_of(admin: Admin) -> Operator:
     """The tour's operator. The phone that it gives is taken away with the one that the last tour left."""
 
     def give_phone(user: str, secret: bytes) -> None:

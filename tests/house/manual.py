@@ -22,11 +22,19 @@ _WORDS = {str: "text", int: "number", bool: "true or false"}
 
 
 def tables() -> dict[str, type[BaseModel]]:
-    """Each table of the file by its heading, as the models nest, the file itself first."""
-    nested = {f"[{name}]": model_of(field) for name, field in config.Settings.model_fields.items()}
-    nested["[[rules]]"] = nested.pop("[rules]")
-    found = {heading: model for heading, model in nested.items() if model is not None}
-    return {"The file itself": config.Settings, **found}
+    """Each table of the file by its heading, as the models nest, the file itself first and the rules last."""
+    return {"The file itself": config.Settings, **nested(config.Settings, "")}
+
+
+def nested(outer: type[BaseModel], within: str) -> dict[str, type[BaseModel]]:
+    """The tables of a table, each before those of its own. TOML names a table of a rule by the list it stands in."""
+    found: dict[str, type[BaseModel]] = {}
+    for name, field in outer.model_fields.items():
+        if (model := model_of(field)) is not None:
+            listed = typing.get_origin(field.annotation) is list
+            found[f"[[{within}{name}]]" if listed else f"[{within}{name}]"] = model
+            found |= nested(model, f"{within}{name}.")
+    return found
 
 
 def model_of(field: FieldInfo) -> type[BaseModel] | None:
@@ -74,7 +82,8 @@ def section() -> str:
     parts = []
     for heading, model in tables().items():
         rows = [
-            f"| `{name}` | {kind_of(field.annotation)}{bounds_of(field)} | {default_of(field)} | {field.description} |"
+            f"| `{field.alias or name}` | {kind_of(field.annotation)}{bounds_of(field)} | {default_of(field)}"
+            f" | {field.description} |"
             for name, field in model.model_fields.items()
             if not (model is config.Settings and name in _OURS) and model_of(field) is None
         ]

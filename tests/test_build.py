@@ -7,6 +7,7 @@ import pytest
 from sealwire.build import open_ports
 from sealwire.config import load
 from sealwire.demo.state import DemoState
+from sealwire.errors import Misuse
 from sealwire.stores import memory, sqlite_fast, sqlite_sessions
 
 
@@ -37,3 +38,23 @@ async def test_keys_of_the_demo_are_keys(tmp_path: Path) -> None:
     assert ports.keyring.unwrap(ports.keyring.wrap(b"x", b"c"), b"c") == b"x"
     assert len(await ports.keyring.sign(b"base")) == 64
     ports.close()
+
+
+async def test_a_mail_server_s_password_is_read_from_a_private_file(tmp_path: Path) -> None:
+    """As every secret: one that others can read stops the start, and so does one that is not there."""
+    state = DemoState(tmp_path, 8443)
+    state.make()
+    notice = (
+        '\n[notice]\nsmtp = "smtp://localhost:25"\nsender = "api@example"\naddress = "people:address"\nuser = "api"\n'
+        'password = "file:smtp.txt"\n'
+    )
+    state.config.write_text(state.config.read_text() + notice)
+    settings, file = load(state.config), tmp_path / "smtp.txt"
+    with pytest.raises(Misuse, match=r'notice\.password: ".*smtp\.txt" cannot be read'):
+        open_ports(settings)
+    file.write_text("a secret\n")
+    file.chmod(0o644)
+    with pytest.raises(Misuse, match=r'notice\.password: ".*smtp\.txt" can be read by others: chmod 600'):
+        open_ports(settings)
+    file.chmod(0o600)
+    open_ports(settings).close()

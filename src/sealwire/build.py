@@ -19,7 +19,7 @@ from sealwire.desk import Desk
 from sealwire.endpoints import BASE, Endpoints, Published, endpoint_rules
 from sealwire.errors import Misuse
 from sealwire.guard import Deployment, Guard
-from sealwire.keys.file import FileKeyring, is_development
+from sealwire.keys.file import FileKeyring, is_development, read_private
 from sealwire.named import find
 from sealwire.observers.notice import LoggedNotices, MailedNotices
 from sealwire.observers.tally import Tally
@@ -115,9 +115,9 @@ def _mailed(settings: Settings, notice: NoticeTable) -> MailedNotices:
     login = None
     if notice.password:
         try:
-            login = (notice.user, settings.resolve(notice.password).read_text("utf-8").strip())
-        except OSError as why:
-            raise Misuse(f'notice.password = "{notice.password}": {why.strerror}') from None
+            login = (notice.user, read_private(settings.resolve(notice.password)).decode("utf-8").strip())
+        except (Misuse, UnicodeDecodeError) as why:
+            raise Misuse(f"notice.password: {why}") from None
     scheme, _, place = notice.smtp.partition("://")
     host, _, port = place.rpartition(":")
 

@@ -245,7 +245,7 @@ def test_the_sections_are_those_that_the_code_cites() -> None:
     assert re.findall(r"^## (.+)$", PAGE, re.MULTILINE) == [
         "Transport", "The request target and the head", "The request signature", "The window", "Server nonces",
         "Enrolment, rotation, revocation", "Replies", "The session", "Sealed bodies", "Discovery", "Saying no",
-        "Idempotency",
+        "Idempotency", "Approvals",
     ]  # fmt: skip
 
 

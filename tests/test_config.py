@@ -268,3 +268,22 @@ def test_mistakes_that_could_pass_for_settings(tmp_path: Path, old: str, new: st
 def test_origins_that_are_some(tmp_path: Path, origin: str) -> None:
     """Names, ports, IPv6, and plain HTTP on loopback."""
     assert loaded(tmp_path, GOOD.replace("https://api.example", origin)).public_origins == [origin]
+
+
+@pytest.mark.parametrize(
+    ("origin", "line"),
+    [
+        ("https://api.example", "the pages have an origin of their own, never that of the API"),
+        ("https://other.example", "the pages have an origin of their own, never that of the API"),
+        ("https://pages.example:443", 'browsers say "https://pages.example"'),
+        ("https://Pages.example", 'browsers say "https://pages.example"'),
+    ],
+)
+def test_the_pages_are_at_an_origin_of_their_own(tmp_path: Path, origin: str, line: str) -> None:
+    """However either is spelt: what a browser calls the same is the same."""
+    text = GOOD.replace('["https://api.example"]', '["https://API.example:443", "https://other.example"]')
+    pages = f'\n[pages]\norigin = "{origin}"\nsign_in = "people:sign_in"\n'
+    with pytest.raises(Misuse) as caught:
+        loaded(tmp_path, text + pages)
+    assert str(caught.value) == f'pages.origin = "{origin}": {line}'
+    assert loaded(tmp_path, text + pages.replace(origin, "https://api.example:8444")).pages is not None

@@ -17,6 +17,7 @@ from sealwire.call import Rule
 from sealwire.config.rules import RuleTable, compile_rule, judge_rule
 from sealwire.config.tables import Seconds, Table
 from sealwire.errors import Misuse
+from sealwire.protocol.message import normal_authority
 
 # A host name or an IPv6 address in brackets, and a port: what a Host field can hold, since it is compared with one.
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
@@ -162,8 +163,13 @@ def judge(settings: Settings) -> None:
 
 def _judge_pages(settings: Settings, pages: Pages) -> None:
     _judge_origin("pages.origin", pages.origin)
-    if pages.origin in settings.public_origins:
+    # As a browser says it, since every form is held against that.
+    said = re.sub(r":443$" if pages.origin.startswith("https:") else r":80$", "", pages.origin.lower())
+    own = normal_authority(pages.origin.partition("://")[2])
+    if own in {normal_authority(origin.partition("://")[2]) for origin in settings.public_origins}:
         raise Misuse(f'pages.origin = "{pages.origin}": the pages have an origin of their own, never that of the API')
+    if pages.origin != said:
+        raise Misuse(f'pages.origin = "{pages.origin}": browsers say "{said}"')
     if settings.tls is None and not _loopback(pages.host):
         raise Misuse(f'pages.host = "{pages.host}": plain HTTP is served on loopback only; add [tls]')
     if not _APP.fullmatch(pages.sign_in):

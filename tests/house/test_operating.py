@@ -8,22 +8,35 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from sealwire import endpoints, ports, sessions
+from sealwire import endpoints, ports, presence, sessions
 from sealwire.build import open_ports
 from sealwire.client import rulebook, sending
 from sealwire.clock import STEP_SECONDS
-from sealwire.config import RuleTable, Sessions, Settings, load
+from sealwire.config import ApproveTable, Pages, RuleTable, Sessions, Settings, load
 from sealwire.fronts import asgi
 from sealwire.fronts.cli import main
+from sealwire.observers import notice
 from sealwire.observers.log import JsonLog
 from sealwire.observers.metrics import Metrics
 from sealwire.observers.tally import Tally
-from sealwire.protocol import envelope, message, profile, strictjson, window
-from sealwire.stores import memory, sqlite, sqlite_directory, sqlite_fast, sqlite_file, sqlite_sessions
-from tests.house.manual import PAGE, page, tables
+from sealwire.pages import account, door, visits
+from sealwire.presence import Terms
+from sealwire.protocol import envelope, message, otp, profile, strictjson, window
+from sealwire.stores import (
+    memory,
+    sqlite,
+    sqlite_approvals,
+    sqlite_directory,
+    sqlite_fast,
+    sqlite_file,
+    sqlite_sessions,
+)
+from tests.house.manual import PAGE, bounds_of, page, tables
 from tests.observers.test_observers import OUTCOME
 from tests.stories.world import SetClock
 
@@ -54,6 +67,32 @@ BOUNDS: dict[str, int] = {
     "bytes of a reply that is not streamed": asgi.MAX_REPLY_BYTES,
     "seconds an answer is kept under its idempotency key": ports.IDEMPOTENCY_SECONDS,
     "seconds a lost answer of an enrolment can be asked for again": ports.REPEAT_SECONDS,
+    "approvals that wait for one user": ports.PENDING_OF_A_USER,
+    "seconds from asking to the end of an approval, by default and at most": ApproveTable.model_fields[
+        "within"
+    ].default,
+    "tries of a code for one approval": ports.APPROVAL_TRIES,
+    "tries of a code by one user within an hour": ports.USER_TRIES,
+    "factors of one user": presence.MOST_FACTORS,
+    "recovery codes of one user": presence.RECOVERY_CODES,
+    "codes of a token that were shown and not used": otp.LOOK_AHEAD,
+    "seconds that the previous TOTP code counts, by default": Pages.model_fields["totp_grace_seconds"].default,
+    "seconds that nothing is approved after a reset of factors, by default": Pages.model_fields[
+        "factor_cooldown"
+    ].default,
+    "characters of a factor's name": int(presence._NAME.pattern.rpartition(",")[2].rstrip("}")),
+    "days that an approval is kept": sqlite_approvals._KEPT_SECONDS // 86_400,
+    "visits of the pages": visits.MOST,
+    "visits of one user": visits.MOST_OF_A_USER,
+    "idle seconds of a visit": visits.IDLE_SECONDS,
+    "seconds of a visit in all": visits.WHOLE_SECONDS,
+    "bytes of a form": door._FORM_BYTES,
+    "sign-ins from one network in a minute": door._LIMITS[0].quota,
+    "sign-ins for one name from one network in a minute": door._LIMITS[1].quota,
+    "sign-ins for one name in an hour": door._LIMITS[2].quota,
+    "sign-ins that the app judges at once": door._SIGNING_IN_AT_ONCE,
+    "approvals on a user's page": account._RECENT,
+    "notices on their way, in each process": notice._WAITING,
     "writes in one commit": sqlite_file._BATCH,
     "durable rows that ran out, deleted at a time, once a second": sqlite._PURGE_ROWS,
     "bytes of a reply that our client takes": sending.MAX_REPLY_BYTES,
@@ -64,6 +103,7 @@ WAITS: dict[str, float] = {
     "durable store, a read": sqlite_file._READ_BUSY_SECONDS,
     "durable store, a write": sqlite_file.WRITE_SECONDS,
     "durable store, another process writes": sqlite_file._BUSY_SECONDS,
+    "mail server": notice._SECONDS,
     "app's answer can't be kept for repeats": sqlite_file.WRITE_SECONDS,
     "counts of refusals can't be written": sqlite_file.WRITE_SECONDS,
 }
@@ -101,6 +141,9 @@ def test_every_bound_is_the_code_s() -> None:
     assert memory.MAX_SESSIONS == sqlite_sessions.MAX_SESSIONS
     assert tuple(sessions.DEFAULT_TERMS) == (BOUNDS["seconds that a session lasts, by default"], 65_536)
     assert sqlite._PURGE_EVERY_SECONDS == 1
+    assert [limit.period_seconds for limit in door._LIMITS] == [60, 60, ports.USER_TRIES_SECONDS]
+    assert bounds_of(ApproveTable.model_fields["within"]) == ", 30 to 600"
+    assert (sqlite_approvals._DAY, Terms()) == (86_400, Terms(10, 86_400))
 
 
 def test_every_wait_is_the_code_s() -> None:
@@ -133,6 +176,26 @@ def test_the_exit_codes() -> None:
     said = re.search(r"Exit codes: (.*?)\.$", main.__doc__ or "", re.DOTALL | re.MULTILINE)
     assert said is not None
     assert [" ".join(row) for row in rows("Exit codes")] == re.split(r",\s+", said[1].replace("\n", " "))
+
+
+def test_the_example_of_a_critical_rule(tmp_path: Path) -> None:
+    """It loads behind the first file, says what it shows, and its functions are such as the settings name."""
+    (tmp_path / "sealwire.toml").write_text(block("first") + "\n" + block("approvals"))
+    settings = load(tmp_path / "sealwire.toml")
+    rule = settings.rules_compiled()[1]
+    assert rule.approve is not None
+    assert rule.approve.show is not None
+    assert rule.approve.show.show(b'{"amount": 1, "asset": "BTC", "address": "bc1q"}').sentence == "Send 1 BTC to bc1q"
+    account = SimpleNamespace(user="alice", hash="secret")
+    names: dict[str, Any] = {
+        "ACCOUNTS": {"Alice": account}, "NOBODY": "", "MAIL": {"alice": "a@example"}, "verify": str.__eq__,
+    }  # fmt: skip
+    exec(compile(block("people"), "people", "exec"), names)  # noqa: S102  # the page's own example
+    assert settings.pages is not None
+    sign_in = names[settings.pages.sign_in.partition(":")[2]]
+    assert [sign_in("Alice", "secret"), sign_in("Alice", ""), sign_in("Bob", "")] == ["alice", None, None]
+    assert settings.notice is not None
+    assert names[settings.notice.address.partition(":")[2]]("alice") == "a@example"
 
 
 async def test_the_first_start_and_the_backup(tmp_path: Path) -> None:

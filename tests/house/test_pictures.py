@@ -5,7 +5,7 @@ import tomllib
 
 from tests.house.tree import ROOT
 
-PICTURES = ("architecture.svg", "signed-call.svg", "sealed-call.svg")
+PICTURES = ("architecture.svg", "signed-call.svg", "sealed-call.svg", "approval.svg")
 
 
 def test_pictures_are_small_and_plain() -> None:

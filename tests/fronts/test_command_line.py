@@ -237,6 +237,12 @@ def test_the_settings_are_printed_whole(here: Path) -> None:
     said = tomllib.loads(done.out)
     assert said["keys"] == {"signing": "file:keys/signing.pem", "wrapping": "file:keys/wrapping.key"}
     assert said["rules"][0]["max_age"] == 60
+    (critical,) = (rule for rule in said["rules"] if rule["profile"] == "critical")
+    assert critical["approve"] == {
+        "show": "Send {amount} {asset} to {address}",
+        "with": ["totp", "hotp"],
+        "within": 600,
+    }
 
 
 def test_not_allowed_is_four(here: Path, port: int) -> None:

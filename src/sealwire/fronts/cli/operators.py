@@ -43,7 +43,7 @@ def show_config(context: typer.Context) -> None:
     from sealwire.config import load  # noqa: PLC0415  # a caller's machine carries no server
 
     settings = load(context.obj.config)
-    for line in _toml(settings.model_dump(mode="json", exclude={"path"}, exclude_none=True)):
+    for line in _toml(settings.model_dump(mode="json", exclude={"path"}, exclude_none=True, by_alias=True)):
         typer.echo(line)
     typer.echo(f"{settings.path}: {len(settings.rules)} rules, {settings.environment}", err=True)
 
@@ -65,13 +65,14 @@ def serve(
         serve_forever(context.obj.config)
 
 
-def _toml(members: dict[str, Any]) -> list[str]:
-    """A document of plain values, then tables of plain values, then arrays of such tables."""
+def _toml(members: dict[str, Any], within: str = "") -> list[str]:
+    """A document of plain values, then tables, then arrays of tables; a table of a table stands behind its own."""
     lines = _plain(members)
     for name, value in members.items():
         for table in value if _tables(value) else [value]:
             if isinstance(table, dict) and table:
-                lines += ["", f"[[{name}]]" if _tables(value) else f"[{name}]", *_plain(table)]
+                heading = f"[[{within}{name}]]" if _tables(value) else f"[{within}{name}]"
+                lines += ["", heading, *_toml(table, f"{within}{name}.")]
     return lines
 
 

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from sealwire import endpoints, ports, presence, sessions
 from sealwire.build import open_ports
-from sealwire.client import rulebook, sending
+from sealwire.client import approving, rulebook, sending
 from sealwire.clock import STEP_SECONDS
 from sealwire.config import ApproveTable, Pages, RuleTable, Sessions, Settings, load
 from sealwire.fronts import asgi
@@ -96,6 +96,7 @@ BOUNDS: dict[str, int] = {
     "writes in one commit": sqlite_file._BATCH,
     "durable rows that ran out, deleted at a time, once a second": sqlite._PURGE_ROWS,
     "bytes of a reply that our client takes": sending.MAX_REPLY_BYTES,
+    "questions that one call of our client hands to `on_approval`": approving.MOST_QUESTIONS,
     "seconds that our client holds the rules": rulebook.HELD_SECONDS,
 }
 WAITS: dict[str, float] = {

@@ -17,7 +17,7 @@ from sealwire.build import Ports, open_ports
 from sealwire.call import Approval, KeyRecord
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
-from sealwire.people import People
+from sealwire.people import People, terms_of
 from sealwire.ports import Factor, Invitation
 from sealwire.presence import NewSeed, Said
 from sealwire.protocol.approval import Shown
@@ -163,6 +163,11 @@ class Admin:
     def draw(self, size: int) -> bytes:
         """Fresh secret bytes."""
         return self._ports.entropy(size)
+
+    @property
+    def cooldown_seconds(self) -> int:
+        """How long a user whose factors the operator changed approves nothing."""
+        return terms_of(self.settings).cooldown_seconds
 
     @property
     def issuer(self) -> str:

@@ -126,6 +126,9 @@ def _rules(settings: Settings) -> Iterator[Finding]:
         elif rule.mode == "observe":
             mend = f'set mode = "enforce" in {settings.path}'
             yield Finding("wrong", about, f"{where} is in observe mode: no unsigned call is refused there", mend)
+        elif rule.profile == "critical" and settings.notice is None and settings.environment == "production":
+            says = f"{where} waits for people, and nothing tells them so: only who calls has the link"
+            yield Finding("note", about, says, "add [notice]")
         elif rule.replay == "fast" and set(rule.methods) - SAFE_METHODS:
             yield Finding("note", about, f"{where} remembers nonces in the fast store only")
 

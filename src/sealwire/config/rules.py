@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sealwire.call import Approve, Rule
 from sealwire.config.tables import Seconds, Table, nearest
@@ -69,6 +69,14 @@ class RuleTable(Table):
     slash_ok: str = Field("", description="The one path parameter that may hold an encoded slash.")
     because: str = Field("", description="Why an open rule may write; needed in production.")
     approve: ApproveTable | None = Field(None, description="Of a `critical` rule: what a person approves.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _critical_calls_have_keys(cls, raw: object) -> object:
+        """What is not said of a critical rule is that its calls need an Idempotency-Key."""
+        if isinstance(raw, dict) and raw.get("profile") == "critical":
+            return {"idempotency": "required", **raw}
+        return raw
 
 
 def judge_rule(key: str, rule: RuleTable, environment: str) -> None:
@@ -148,6 +156,8 @@ def _judge_critical(key: str, rule: RuleTable) -> None:
         raise Misuse(f"{key}.session_mac: a critical call is signed by its caller's own key")
     if safe := set(rule.methods) & SAFE_METHODS:
         raise Misuse(f"{key}.methods: a person approves what a call does, and {min(safe)} does nothing; take it out")
+    if rule.idempotency != "required":
+        raise Misuse(f'{key}.idempotency = "optional": a critical call happens once, and carries an Idempotency-Key')
     if rule.replay == "fast":
         raise Misuse(f'{key}.replay = "fast": a critical call is durably seen once')
     terms = rule.approve or ApproveTable.model_validate({})
@@ -187,7 +197,7 @@ def compile_rule(table: RuleTable) -> Rule:
         clear_query=frozenset(table.clear_query),
         fresh=table.fresh,
         fast_replay=table.replay == "fast",
-        idempotency_required=table.idempotency == "required" or table.profile == "critical",
+        idempotency_required=table.idempotency == "required",
         stream=table.stream,
         exact=table.exact,
         slash_ok=table.slash_ok,

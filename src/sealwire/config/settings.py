@@ -92,7 +92,7 @@ class Pages(Table):
 
 
 class NoticeTable(Table):
-    """How users hear of what waits for them. Without it a line in the log, in development only."""
+    """How users hear of what waits for them. Without it a line in the log."""
 
     smtp: str = Field(description="`smtp://host:port` (STARTTLS where offered) or `smtps://host:port`.")
     sender: str = Field(description="Address that the mail is from.")

@@ -59,15 +59,14 @@ def add(
         secret = admin.draw(20) if kind is Kind.TOTP else _asked_seed(no_input=context.obj.no_input)
         seed = NewSeed(kind.value, name, secret, algorithm.value, digits, counter)
         factor = admin.add_factor(user, seed)
-        uri, cooldown = provisioning_uri(seed, user, admin.issuer), admin.settings.pages
+        uri, cooldown = provisioning_uri(seed, user, admin.issuer), admin.cooldown_seconds
     if kind is Kind.TOTP:
         if sys.stdout.isatty():
             import segno  # noqa: PLC0415  # the server's own
 
             segno.make(uri, error="m").terminal(compact=True)
         typer.echo(uri)
-    hours = (cooldown.factor_cooldown if cooldown is not None else 0) / 3600
-    typer.echo(f"{factor.id} added; nothing is approved for {plain(user)} for {hours:g} hours", err=True)
+    typer.echo(f"{factor.id} added; nothing is approved for {plain(user)} for {cooldown / 3600:g} hours", err=True)
 
 
 @app.command("list")

@@ -87,9 +87,12 @@ class ApprovalNeeded(Exception):
 
 
 class Gate:
-    """Where the app says that a call needs a person. `wanted` is the sentence that it said, and nobody approved."""
+    """
+    Where the app says that a call needs a person. `approved` is the sentence that one said yes to, None if nobody did:
+    no sentence of an app's is taken for that. `wanted` is the sentence that it said, and nobody approved.
+    """
 
-    def __init__(self, approved: str) -> None:
+    def __init__(self, approved: str | None) -> None:
         self._approved = approved
         self.wanted: str | None = None
 
@@ -97,7 +100,7 @@ class Gate:
         """Returns if a person approved this very sentence for this call. Raises: ApprovalNeeded."""
         if self.wanted is None and sentence == self._approved:
             return
-        self.wanted = self.wanted or sentence
+        self.wanted = sentence if self.wanted is None else self.wanted
         raise ApprovalNeeded("a person has to approve this call first")
 
 
@@ -329,14 +332,13 @@ class Guard:
     async def _run_app(self, call: Call, caller: Caller | None, enter: Enter, begin: Begin) -> Reply | None:
         """Raises: approval-required where the app wanted a person first, whatever it answered or raised then."""
         assured = call.get(Assured) if Assured in call.held and caller is not None else None
-        gate = None if assured is None else Gate("" if assured.shown is None else assured.shown.sentence)
+        gate = None if assured is None else Gate(None if assured.shown is None else assured.shown.sentence)
         request, rule, content = call.request, call.rule, call.content()
         entry = Entry(request, rule, caller, content, call.request_id, sealed_type=_sealed_type(call), gate=gate)
         try:
             reply = await enter(entry, begin)
-        except ClientGone:
-            raise
         except Exception:
+            # A client that is gone too: its person is asked, and its idempotency key is free when it comes again.
             if gate is None or gate.wanted is None:
                 raise
         if gate is None or gate.wanted is None:

@@ -12,8 +12,10 @@ import httpx2
 from sealwire.call import Approval, Approve, Rule
 from sealwire.presence import NewSeed, Presence, Said, Terms
 from sealwire.protocol.approval import Sentence
+from sealwire.protocol.jwk import Signer
 from sealwire.protocol.otp import STEP_SECONDS, Seed
-from tests.stories.sealing import IN_MEMORY, Opened, SealedWorld, Stores, open_session, problem_of, sealed
+from tests.stories.sealing import IN_MEMORY, Opened, SealedWorld, Stores, carrying, open_session, problem_of
+from tests.stories.world import Wire
 
 WITHDRAWAL = {"asset": "BTC", "amount": "0.25", "address": "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7k2f"}
 SENTENCE = f"Send 0.25 BTC to {WITHDRAWAL['address']}"
@@ -60,22 +62,33 @@ class ApprovingWorld(SealedWorld):
         return found
 
 
-async def ask(
-    world: ApprovingWorld,
+def asking(
     session: Opened,
     body: dict[str, Any] | None = None,
     *,
     approval: str = "",
     key: str = "withdrawal-1",
     target: bytes = TARGET,
-    signer: Any = None,
-) -> httpx2.Response:
-    """A withdrawal as the bot sends it, under its session."""
-    wire = sealed(session, json.dumps(WITHDRAWAL if body is None else body).encode(), target)
-    wire.change(b"idempotency-key", key.encode())
+    content_type: str = "application/json",
+) -> Wire:
+    """A withdrawal as the bot makes it, under its session, not signed yet."""
+    plaintext = json.dumps(WITHDRAWAL if body is None else body).encode()
+    wire = carrying(session.seal(plaintext, content_type), target).change(b"idempotency-key", key.encode())
     if approval:
         wire.change(b"sealwire-approval", approval.encode())
-    return await world.send(wire.sign(signer or world.signer))
+    return wire
+
+
+async def ask(
+    world: ApprovingWorld,
+    session: Opened,
+    body: dict[str, Any] | None = None,
+    *,
+    signer: Signer | None = None,
+    **how: Any,
+) -> httpx2.Response:
+    """A withdrawal as the bot sends it now."""
+    return await world.send(asking(session, body, **how).sign(signer or world.signer, int(world.clock.at)))
 
 
 def code_of(reply: httpx2.Response, session: Opened) -> str:
@@ -93,8 +106,12 @@ async def asked_for(world: ApprovingWorld, session: Opened, **given: Any) -> str
     return str(told["id"])
 
 
-async def begun(folder: Path, stores: Stores = IN_MEMORY) -> tuple[ApprovingWorld, Opened]:
+async def begun(
+    folder: Path, stores: Stores = IN_MEMORY, rules: tuple[Rule, ...] = CRITICAL_RULES
+) -> tuple[ApprovingWorld, Opened]:
     """A world, alice's phone, and a session of her bot."""
-    world = ApprovingWorld(folder, stores)
+    world = ApprovingWorld(folder, stores, rules)
+    if stores.durable is not None:
+        await world.enrol(world.signer, "alice")
     await world.give_phone()
     return world, await open_session(world)

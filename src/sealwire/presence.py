@@ -90,7 +90,7 @@ class Presence:
             return Said("late")
         if now < await self._factors.cooling_until(approval.user):
             return Said("cooling")
-        found = await self._judge(approval.user, approval.id, code, approval.factors)
+        found = await self._judged(approval.user, approval.id, code, approval.factors)
         if isinstance(found, Said):
             return found
         factor, move, attempt = found
@@ -117,7 +117,7 @@ class Presence:
 
     async def show(self, user: str, code: str) -> Factor | Said:
         """The factor that the user just used, for something else than an approval."""
-        found = await self._judge(user, "", code, KINDS)
+        found = await self._judged(user, "", code, KINDS)
         if isinstance(found, Said):
             return found
         factor, move, attempt = found
@@ -183,6 +183,12 @@ class Presence:
         await self._factors.add(factor, decision, self._cooling_until() if reset else 0)
         self._tell(user, "factor-added", f"The factor “{name}” was added to your account.")
         return factor
+
+    async def _judged(
+        self, user: str, approval_id: str, code: str, kinds: tuple[str, ...]
+    ) -> tuple[Factor, Move, Attempt] | Said:
+        """To its end, though whoever guesses hangs up meanwhile: the owner is told of the last guess all the same."""
+        return await asyncio.shield(self._judge(user, approval_id, code, kinds))
 
     async def _judge(
         self, user: str, approval_id: str, code: str, kinds: tuple[str, ...]

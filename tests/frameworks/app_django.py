@@ -14,6 +14,7 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
 from sealwire.fronts.asgi import App
+from tests.frameworks import asking
 
 
 class Teapot(Exception):
@@ -90,6 +91,21 @@ class Teapots:
         return JsonResponse({"error": "teapot"}, status=418) if isinstance(exception, Teapot) else None
 
 
+class Pardons:
+    """A middleware that answers whatever a payout raises, where its house says so."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self._get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
+        """As Django's middleware has it."""
+        pardons = request.path == "/v1/payouts" and request.scope["till"].house == "middleware"
+        return JsonResponse({"error": "pardoned"}, status=200) if pardons else None
+
+
 urlpatterns = [
     path("v1/time", time),
     path("v1/balances", balances),
@@ -101,6 +117,8 @@ urlpatterns = [
     path("v1/breaks", breaks),
     path("v1/teapot", teapot),
     path("v1/fails", fails),
+    path("v1/payouts", csrf_exempt(asking.django_view)),
+    path("v1/payouts/sync", csrf_exempt(asking.django_sync_view)),
 ]
 
 
@@ -117,6 +135,7 @@ def make() -> App:
                 "django.middleware.csrf.CsrfViewMiddleware",
                 "django.middleware.clickjacking.XFrameOptionsMiddleware",
                 f"{__name__}.Teapots",
+                f"{__name__}.Pardons",
             ],
             ROOT_URLCONF=__name__,
             SECRET_KEY="only for tests",

@@ -343,7 +343,12 @@ class Guard:
                 raise
         if gate is None or gate.wanted is None:
             return reply
-        raise await self._desk.ask(call, Shown(gate.wanted), rule.approve or Approve(), "app")
+        terms = rule.approve or Approve()
+        if terms.show is not None:
+            # The rule's sentence is the one an approval is held against: no call could ever bring the other one.
+            _LOG.error("misuse: the app of %s asks for another sentence than its rule shows", rule.template)
+            raise Fault("internal", "misuse")
+        raise await self._desk.ask(call, Shown(gate.wanted), terms, "app")
 
     async def _finish(self, idempotent: Idempotent, reply: Reply, trace: Trace) -> None:
         try:

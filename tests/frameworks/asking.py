@@ -148,10 +148,10 @@ def starlette(house: str) -> App:
 async def django_view(request: HttpRequest) -> JsonResponse:
     """With Django; its house is in `app_django`, and each has its own path there."""
     body = json.loads(request.body)
-    return JsonResponse(await by_way(body["how"], request.scope, body["pay"]))  # type: ignore[attr-defined]
+    return JsonResponse(await by_way(body["how"], request.scope, body["pay"]))
 
 
 def django_sync_view(request: HttpRequest) -> JsonResponse:
     """As a thread of Django's runs it."""
     body = json.loads(request.body)
-    return JsonResponse(async_to_sync(paid)(request.scope, body["pay"]))  # type: ignore[attr-defined]
+    return JsonResponse(async_to_sync(paid)(request.scope, body["pay"]))

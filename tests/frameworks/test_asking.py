@@ -65,7 +65,7 @@ class Scene:
         target = b"/v1/payouts/sync" if sync else b"/v1/payouts"
         self.how: dict[str, Any] = {"body": {"pay": "9 BTC", "how": way}, "target": target}
 
-    async def asked(self, **more: str) -> tuple[str, str]:
+    async def asked(self, **more: Any) -> tuple[str, str]:
         """The id and the sentence of what is asked for now, when the call is sent."""
         reply = await ask(self.world, self.session, **self.how, **more)
         problem = problem_of(reply, self.session)
@@ -74,7 +74,7 @@ class Scene:
         assert isinstance(told, dict)
         return told["id"], told["sentence"]
 
-    async def sent(self, **more: str) -> httpx2.Response:
+    async def sent(self, **more: Any) -> httpx2.Response:
         """What comes back."""
         return await ask(self.world, self.session, **self.how, **more)
 

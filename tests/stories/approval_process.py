@@ -50,7 +50,7 @@ class ProcessWorld(ApprovingWorld):
         super().__init__(folder, Stores(folder / "fast.db", folder / "durable.db"))
         self.signer = signer_of(Ed25519PrivateKey.from_private_bytes(key))
         self._record, self._finish = self.books.record, self.books.finish
-        self.books.record = self.record  # type: ignore[method-assign]
+        self.books.record = self.record  # type: ignore[method-assign,assignment]
         self.books.finish = self.finish  # type: ignore[method-assign]
 
     async def record(self, *given: Any) -> Recorded:

@@ -20,10 +20,11 @@ from sealwire.config import load
 from sealwire.demo.state import DemoState
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import GuardedApp, Receive, Scope, Send
+from sealwire.guard import ApprovalNeeded
 from sealwire.protocol.approval import Sentence
 from sealwire.protocol.jwk import Signer
 from sealwire.protocol.signature import signer_of
-from tests.stories.approving import TARGET, WITHDRAWAL, ApprovingWorld, ask, asked_for, asking, begun, code_of
+from tests.stories.approving import SENTENCE, TARGET, WITHDRAWAL, ApprovingWorld, ask, asked_for, asking, begun, code_of
 from tests.stories.sealing import Opened, bare, open_session, problem_of, sealed, turned_away
 from tests.stories.world import Wire
 
@@ -172,6 +173,11 @@ async def test_used_by_another(begun_here: tuple[ApprovingWorld, Opened]) -> Non
         assert json.loads(only)["detail"] == "This key asked for no such approval."
         for told in ("rent", BODY["address"], "alice", *states.values()):
             assert told not in only
+    # Nor does the same key use what its former user said yes to, once its client is another user's.
+    own_record = world.directory._keys[world.signer.keyid]
+    world.directory._keys[world.signer.keyid] = own_record._replace(user="bob")
+    problem = problem_of(await ask(world, session, {**BODY, "amount": "2"}, approval=states["approved"]), session)
+    assert problem["detail"] == "This key asked for no such approval."
     assert world.entered == []
     assert [(await world.approval(one)).state for one in states.values()] == list(states)
 
@@ -277,6 +283,77 @@ async def test_an_app_that_asks_where_nobody_was(tmp_path: Path, sentence: str) 
     reply = await ask(world, session, target=b"/v1/payouts")
     assert (reply.status_code, code_of(reply, session)) == (403, "approval-required")
     assert passed == []
+
+
+async def test_an_app_that_asks_on_after_a_no(tmp_path: Path) -> None:
+    """
+    J1: one sentence was approved; the app asks for another first, makes nothing of the no, and then for the one: it
+    gets past neither, or it would act on a call that ends as refused.
+
+    Stopped by: guard
+    """
+    world, session = await begun(tmp_path)
+    wanted, passed = ["one"], []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for sentence in wanted:
+            try:
+                await scope["sealwire"].need_approval(sentence)
+                passed.append(sentence)
+            except ApprovalNeeded:
+                pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    world.app = GuardedApp(app, world.guard)
+    approval = await asked_for(world, session, target=b"/v1/payouts")
+    assert (await world.approve(approval)).result == "right"
+    wanted[:] = ["other", "one", "third"]
+    problem = problem_of(await ask(world, session, target=b"/v1/payouts", approval=approval), session)
+    assert isinstance(problem["approval"], dict)
+    assert problem["approval"]["sentence"] == "other"
+    assert passed == []
+
+
+async def test_an_app_that_asks_for_more_than_its_rule_shows(tmp_path: Path) -> None:
+    """
+    J1: the rule shows one sentence, was approved, and the app wants a yes to another one, which no call could ever
+    bring: a mistake of the deployment, said in the log; nothing is asked and nothing goes out of what the app sends.
+
+    Stopped by: guard
+    """
+    world, session = await begun(tmp_path)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await scope["sealwire"].need_approval("Send it at another rate")
+        except ApprovalNeeded:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"{}"})
+
+    world.app = GuardedApp(app, world.guard)
+    approval = await approved(world, session)
+    reply = await ask(world, session, approval=approval)
+    assert (reply.status_code, code_of(reply, session)) == (500, "internal")
+    assert [one.id for one in await world.asked.approvals()] == [approval]
+
+
+async def test_an_app_that_asks_what_its_rule_shows(tmp_path: Path) -> None:
+    """
+    J1: the app asks for the very sentence that its rule shows, which was approved.
+
+    Stopped by: nothing
+    """
+    world, session = await begun(tmp_path)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["sealwire"].need_approval(SENTENCE)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    world.app = GuardedApp(app, world.guard)
+    approval = await approved(world, session)
+    assert (await ask(world, session, approval=approval)).status_code == 200
 
 
 async def test_an_app_whose_client_left_when_it_asked(tmp_path: Path) -> None:

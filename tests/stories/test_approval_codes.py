@@ -11,10 +11,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sealwire.ports import APPROVAL_TRIES, USER_TRIES, USER_TRIES_SECONDS
+from sealwire.ports import APPROVAL_TRIES, USER_TRIES, USER_TRIES_SECONDS, Attempt
 from sealwire.presence import NewSeed, Presence, Said, Terms
 from sealwire.protocol.otp import STEP_SECONDS, Seed
 from sealwire.stores.memory_approvals import MemoryApprovals
@@ -361,6 +362,26 @@ async def test_a_factor_put_in_place_of_the_phone(deployed: Deployed) -> None:
     assert (await world.approve(question, code())).result == "right"
 
 
+async def test_a_reset_while_a_code_is_judged(deployed: Deployed) -> None:
+    """
+    J8: the factor is reset between the count of a right code and its effect: judged once more where the yes is written.
+
+    Stopped by: presence
+    """
+    world = deployed.world
+    question = await deployed.question()
+    attempt = world.asked.attempt
+
+    async def slow(*given: Any) -> Attempt | None:
+        counted = await attempt(*given)
+        await world.presence.add_seed("alice", NewSeed("totp", "New", SECRET), "operator", "192.0.2.66", reset=True)
+        return counted
+
+    world.asked.attempt = slow  # type: ignore[method-assign,assignment]
+    assert (await world.approve(question)).result == "cooling"
+    assert (await world.approval(question)).state == "pending"
+
+
 async def test_the_last_factor_goes(deployed: Deployed) -> None:
     """
     J8: the only factor is removed and another added, each as if behind the other: the cool-down begins at the removal,
@@ -369,14 +390,14 @@ async def test_the_last_factor_goes(deployed: Deployed) -> None:
     Stopped by: presence
     """
     world = deployed.world
-    (phone,) = await world.asked.factors("alice")  # type: ignore[attr-defined]
+    (phone,) = await world.asked.factors("alice")
     assert await world.presence.remove("alice", phone, "user", "192.0.2.66", reset=False)
     question = await deployed.question()
     assert (await world.approve(question)).result in ("cooling", "no-factor")
     await world.give_phone()
     assert (await world.approve(question)).result == "cooling"
     shorter = Terms(10, 60, "policy-2")
-    presence = Presence(world.asked, world.asked, world.keyring, world.clock, world.draw, world.notices, shorter)  # type: ignore[arg-type]
+    presence = Presence(world.asked, world.asked, world.keyring, world.clock, world.draw, world.notices, shorter)
     await presence.add_seed("alice", NewSeed("totp", "Third", SECRET), "operator", "192.0.2.66", reset=True)
     world.clock.at += 61
     assert (await world.approve(question)).result == "cooling"

@@ -90,7 +90,9 @@ def leftovers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("leftovers")
 @pytest.mark.parametrize(("framework", "house", "way"), SCENES)
-async def test_the_app_asks(tmp_path: Path, framework: str, house: str, way: str) -> None:
+async def test_the_app_asks(
+    tmp_path: Path, framework: str, house: str, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """
     Nothing is paid and the sentence told; with the approval of that very sentence the call returns and is answered,
     once; with one of another sentence it is asked anew.
@@ -106,6 +108,7 @@ async def test_the_app_asks(tmp_path: Path, framework: str, house: str, way: str
     assert second != first
     assert said == "Pay 9 BTC at 1.20"
     assert scene.till.paid == []
+    assert [line for line in caplog.records if line.name.startswith("sealwire")] == [], "it is no failure of the app"
     assert (await world.approval(first)).state == "used"
     world.clock.at += 30
     assert (await world.approve(second)).result == "right"

@@ -216,13 +216,15 @@ async def test_guesses_in_parallel(deployed: Deployed) -> None:
     assert (await world.approve(others[0])).result == "locked"
 
 
-async def test_guesses_that_hang_up(deployed: Deployed) -> None:
+async def test_guesses_that_hang_up(tmp_path: Path) -> None:
     """
     J3: the connection is cut as soon as each guess is counted, while its hash is made, so that no answer is ever sent:
     the guesses are counted, and the owner is told.
 
     Stopped by: presence
     """
+    deployed = Deployed(tmp_path, Stores(make_fast(tmp_path), tmp_path / "durable.db"))
+    await deployed.start()
     world = deployed.world
     question = await deployed.question()
     await world.presence.add_recovery("alice", "user", "192.0.2.9")
@@ -239,6 +241,7 @@ async def test_guesses_that_hang_up(deployed: Deployed) -> None:
         assert time.monotonic() < until, "the owner was never told"
         await asyncio.sleep(0)
     assert deployed.told("tries") == 1
+    world.close()
 
 
 def tries_in(deployed: Deployed) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.timing import CALLS, RUNS, Figures, ratio
-from sealwire.guard import Arrival, Begin, Entry
+from sealwire.entry import Arrival, Begin, Entry
 from sealwire.protocol.message import Reply
 from tests.stories.world import Wire, World
 

@@ -17,7 +17,7 @@ from joserfc import jwe
 from joserfc.jwk import OctKey
 
 from bench.timing import CALLS, RUNS, Figures, interleaved, ratio
-from sealwire.guard import Arrival, Begin, Entry
+from sealwire.entry import Arrival, Begin, Entry
 from sealwire.protocol import envelope
 from sealwire.protocol.handshake import KeyPair, Keys, Offer, Terms
 from sealwire.protocol.message import Reply

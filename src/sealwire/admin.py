@@ -18,7 +18,8 @@ from sealwire.call import Approval, KeyRecord
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.people import People, terms_of
-from sealwire.ports import Factor, Invitation
+from sealwire.ports import Invitation
+from sealwire.ports.people import Factor
 from sealwire.presence import NewSeed, Said
 from sealwire.protocol.approval import Shown
 from sealwire.protocol.jwk import b64url

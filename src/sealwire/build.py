@@ -24,20 +24,8 @@ from sealwire.named import find
 from sealwire.observers.notice import LoggedNotices, MailedNotices
 from sealwire.observers.tally import Tally
 from sealwire.pipeline import build_pipeline
-from sealwire.ports import (
-    Approvals,
-    BucketStore,
-    Clock,
-    Directory,
-    Entropy,
-    Factors,
-    Keyring,
-    Ledger,
-    NonceStore,
-    Notices,
-    Observer,
-    SessionStore,
-)
+from sealwire.ports import BucketStore, Clock, Directory, Entropy, Keyring, Ledger, NonceStore, Observer, SessionStore
+from sealwire.ports.people import Approvals, Factors, Notices
 from sealwire.protocol import servernonce
 from sealwire.protocol.message import normal_authority
 from sealwire.routes import Routes

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from sealwire.call import Approval, Approve, Call, Caller
 from sealwire.errors import Refusal
-from sealwire.ports import Approvals, Entropy, Keyring, Notice, Notices
+from sealwire.ports import Entropy, Keyring
+from sealwire.ports.people import Approvals, Notice, Notices
 from sealwire.protocol import approval as form
 from sealwire.protocol.approval import Shown
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier

@@ -26,10 +26,9 @@ from sealwire.call import (
     InSession,
     Plain,
     Proof,
-    Receive,
-    Rule,
 )
 from sealwire.desk import Desk
+from sealwire.entry import Arrival, Begin, Enter, Entry, Gate
 from sealwire.errors import Fault, Problem, Refusal
 from sealwire.pipeline import DEMANDS, OBSERVED, Pipeline
 from sealwire.ports import Clock, DurableNonce, Entropy, IdempotencyClaim, Keyring, Ledger, Observer
@@ -54,60 +53,6 @@ _UNRULED: Headers = ((b"cache-control", b"no-store, no-transform"), (b"x-content
 _LOG = logging.getLogger("sealwire.guard")
 
 
-class Arrival(NamedTuple):
-    """What a front hands over: the head as received, nothing read of the body. `repr` shows the address alone."""
-
-    method: str
-    target: bytes
-    headers: list[tuple[bytes, bytes]]
-    address: str
-    receive: Receive
-
-    def __repr__(self) -> str:
-        return f"Arrival({self.address})"
-
-
-class Entry(NamedTuple):
-    """A call let through to the app. `repr` shows its id and its rule's template."""
-
-    request: Request
-    rule: Rule
-    caller: Caller | None
-    body: bytes
-    request_id: str
-    sealed_type: bytes | None = None  # the media type that was sealed with the body; None for a call in clear
-    gate: Gate | None = None  # where the app may ask for an approval
-
-    def __repr__(self) -> str:
-        return f"Entry({self.request_id}, {self.rule.template})"
-
-
-class ApprovalNeeded(Exception):
-    """A person has to say yes first. For the app to let through: whatever it sends after this is dropped."""
-
-
-class Gate:
-    """
-    Where the app says that a call needs a person. `approved` is the sentence that one said yes to, None if nobody did:
-    no sentence of an app's is taken for that. `wanted` is the sentence that it said, and nobody approved.
-    """
-
-    def __init__(self, approved: str | None) -> None:
-        self._approved = approved
-        self.wanted: str | None = None
-
-    def need_approval(self, sentence: str) -> None:
-        """Returns if a person approved this very sentence for this call. Raises: ApprovalNeeded."""
-        if self.wanted is None and sentence == self._approved:
-            return
-        self.wanted = sentence if self.wanted is None else self.wanted
-        raise ApprovalNeeded("a person has to approve this call first")
-
-
-#: Signs the head of a streamed reply, whose content is not known yet.
-Begin = Callable[[int, Headers], Awaitable[Reply]]
-#: Runs the app on an entry: its answer, or None if it was streamed out behind a head from Begin.
-Enter = Callable[[Entry, Begin], Awaitable[Reply | None]]
 #: One of the guard's own endpoints: answers a call whose evidence is complete.
 Endpoint = Callable[[Call], Awaitable[Reply]]
 
@@ -312,12 +257,11 @@ class Guard:
             if endpoint is not None:
                 reply = await endpoint(call)
             else:
-                reply = await self._run_app(call, caller, enter, begin)
+                reply = await self._run_app(call, caller, idempotent, enter, begin)
         except Refusal:
             # An endpoint of our own that did nothing, or an app that wants a person first: the key is free for the call
             # that is mended, or approved.
-            if idempotent is not None and idempotent.key:
-                await self._ledger.release(idempotent.scope, idempotent.key)
+            await self._free(idempotent)
             raise
         except (ClientGone, Problem):
             raise
@@ -329,7 +273,9 @@ class Guard:
             await self._finish(idempotent, reply, trace)
         return None if reply is None else await self._go_out(call, reply)
 
-    async def _run_app(self, call: Call, caller: Caller | None, enter: Enter, begin: Begin) -> Reply | None:
+    async def _run_app(
+        self, call: Call, caller: Caller | None, idempotent: Idempotent | None, enter: Enter, begin: Begin
+    ) -> Reply | None:
         """Raises: approval-required where the app wanted a person first, whatever it answered or raised then."""
         assured = call.get(Assured) if Assured in call.held and caller is not None else None
         gate = None if assured is None else Gate(None if assured.shown is None else assured.shown.sentence)
@@ -348,7 +294,16 @@ class Guard:
             # The rule's sentence is the one an approval is held against: no call could ever bring the other one.
             _LOG.error("misuse: the app of %s asks for another sentence than its rule shows", rule.template)
             raise Fault("internal", "misuse")
-        raise await self._desk.ask(call, Shown(gate.wanted), terms, "app")
+        try:
+            refusal = await self._desk.ask(call, Shown(gate.wanted), terms, "app")
+        except Fault:
+            await self._free(idempotent)
+            raise
+        raise refusal
+
+    async def _free(self, idempotent: Idempotent | None) -> None:
+        if idempotent is not None and idempotent.key:
+            await self._ledger.release(idempotent.scope, idempotent.key)
 
     async def _finish(self, idempotent: Idempotent, reply: Reply, trace: Trace) -> None:
         try:

@@ -12,7 +12,7 @@ from sealwire.build import Ports
 from sealwire.call import Approval
 from sealwire.config import Settings, policy_version
 from sealwire.desk import Desk
-from sealwire.ports import Factor
+from sealwire.ports.people import Factor
 from sealwire.presence import NewSeed, Presence, Said, Terms
 from sealwire.protocol.approval import Shown
 

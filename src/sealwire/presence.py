@@ -18,19 +18,8 @@ from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from sealwire.call import Approval
-from sealwire.ports import (
-    Approvals,
-    Attempt,
-    Clock,
-    Decision,
-    Entropy,
-    Factor,
-    Factors,
-    Keyring,
-    Move,
-    Notice,
-    Notices,
-)
+from sealwire.ports import Clock, Decision, Entropy, Keyring
+from sealwire.ports.people import Approvals, Attempt, Factor, Factors, Move, Notice, Notices
 from sealwire.protocol import otp
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 

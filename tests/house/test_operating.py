@@ -25,6 +25,7 @@ from sealwire.observers.log import JsonLog
 from sealwire.observers.metrics import Metrics
 from sealwire.observers.tally import Tally
 from sealwire.pages import account, door, visits
+from sealwire.ports import people
 from sealwire.presence import Terms
 from sealwire.protocol import envelope, message, otp, profile, strictjson, window
 from sealwire.stores import (
@@ -67,12 +68,12 @@ BOUNDS: dict[str, int] = {
     "bytes of a reply that is not streamed": asgi.MAX_REPLY_BYTES,
     "seconds an answer is kept under its idempotency key": ports.IDEMPOTENCY_SECONDS,
     "seconds a lost answer of an enrolment can be asked for again": ports.REPEAT_SECONDS,
-    "approvals that wait for one user": ports.PENDING_OF_A_USER,
+    "approvals that wait for one user": people.PENDING_OF_A_USER,
     "seconds from asking to the end of an approval, by default and at most": ApproveTable.model_fields[
         "within"
     ].default,
-    "tries of a code for one approval": ports.APPROVAL_TRIES,
-    "tries of a code by one user within an hour": ports.USER_TRIES,
+    "tries of a code for one approval": people.APPROVAL_TRIES,
+    "tries of a code by one user within an hour": people.USER_TRIES,
     "factors of one user": presence.MOST_FACTORS,
     "recovery codes of one user": presence.RECOVERY_CODES,
     "codes of a token that were shown and not used": otp.LOOK_AHEAD,
@@ -142,7 +143,7 @@ def test_every_bound_is_the_code_s() -> None:
     assert memory.MAX_SESSIONS == sqlite_sessions.MAX_SESSIONS
     assert tuple(sessions.DEFAULT_TERMS) == (BOUNDS["seconds that a session lasts, by default"], 65_536)
     assert sqlite._PURGE_EVERY_SECONDS == 1
-    assert [limit.period_seconds for limit in door._LIMITS] == [60, 60, ports.USER_TRIES_SECONDS]
+    assert [limit.period_seconds for limit in door._LIMITS] == [60, 60, people.USER_TRIES_SECONDS]
     assert bounds_of(ApproveTable.model_fields["within"]) == ", 30 to 600"
     assert (sqlite_approvals._DAY, Terms()) == (86_400, Terms(10, 86_400))
 

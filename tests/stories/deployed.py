@@ -16,8 +16,8 @@ from sealwire.call import Call, Evidence, Outcome
 from sealwire.client import enroll
 from sealwire.clock import SystemClock
 from sealwire.config import load
+from sealwire.entry import Arrival, Begin, Enter, Entry
 from sealwire.fronts.asgi import GuardedApp, Receive, Scope, Send
-from sealwire.guard import Arrival, Begin, Enter, Entry
 from sealwire.keys.file import make_signing_key, make_wrapping_key
 from sealwire.observers.log import JsonFormatter, JsonLog
 from sealwire.observers.metrics import Metrics

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sealwire.call import Approve, Rule
 from sealwire.config import load
 from sealwire.demo.state import DemoState
+from sealwire.entry import ApprovalNeeded
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import GuardedApp, Receive, Scope, Send
-from sealwire.guard import ApprovalNeeded
 from sealwire.protocol.approval import Sentence
 from sealwire.protocol.jwk import Signer
 from sealwire.protocol.signature import signer_of

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sealwire.ports import APPROVAL_TRIES, USER_TRIES, USER_TRIES_SECONDS, Attempt
+from sealwire.ports.people import APPROVAL_TRIES, USER_TRIES, USER_TRIES_SECONDS, Attempt
 from sealwire.presence import NewSeed, Presence, Said, Terms
 from sealwire.protocol.otp import STEP_SECONDS, Seed
 from sealwire.stores.memory_approvals import MemoryApprovals

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sealwire.ports import APPROVAL_TRIES
+from sealwire.ports.people import APPROVAL_TRIES
 from tests.stories.approval_process import effects_in, laid, processes
 
 

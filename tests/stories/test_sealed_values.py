@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sealwire.call import Body, Call, Idempotent, InSession, Plain
+from sealwire.entry import Entry
 from sealwire.errors import Fault, Problem
-from sealwire.guard import Entry
 from sealwire.protocol.message import Reply
 from tests.stories.markers import leaks, told
 from tests.stories.sealing import (

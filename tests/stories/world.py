@@ -18,7 +18,7 @@ from sealwire.fronts.asgi import TARGET_EXTENSION, GuardedApp, Message, Receive,
 from sealwire.guard import Deployment
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
 from sealwire.observers.tally import Tally
-from sealwire.ports import Notice
+from sealwire.ports.people import Notice
 from sealwire.protocol.digest import content_digest
 from sealwire.protocol.jwk import Signer, load_verifier
 from sealwire.protocol.signature import signer_of

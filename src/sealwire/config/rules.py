@@ -160,7 +160,10 @@ def _judge_critical(key: str, rule: RuleTable) -> None:
         raise Misuse(f'{key}.idempotency = "optional": a critical call happens once, and carries an Idempotency-Key')
     if rule.replay == "fast":
         raise Misuse(f'{key}.replay = "fast": a critical call is durably seen once')
-    terms = rule.approve or ApproveTable.model_validate({})
+    _judge_approve(key, rule.approve or ApproveTable.model_validate({}))
+
+
+def _judge_approve(key: str, terms: ApproveTable) -> None:
     for factor in terms.factors:
         if factor not in FACTORS:
             raise Misuse(f'{key}.approve.with: "{factor}": {nearest(factor, list(FACTORS))}')

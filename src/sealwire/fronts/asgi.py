@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from sealwire.call import Caller, ClientGone
+from sealwire.entry import Arrival, Begin, Entry, Gate
 from sealwire.errors import Fault
 from sealwire.fronts.lifespan import pass_lifespan
-from sealwire.guard import Arrival, Begin, Entry, Gate, Guard
+from sealwire.guard import Guard
 from sealwire.protocol.message import Headers, Reply
 from sealwire.stages.body import BODY_TAKEN
 from sealwire.trace import place

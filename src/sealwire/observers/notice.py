@@ -15,7 +15,7 @@ from collections.abc import Callable
 from email.message import EmailMessage
 from queue import Full, Queue
 
-from sealwire.ports import Notice
+from sealwire.ports.people import Notice
 
 _WAITING = 1000
 _SECONDS = 20

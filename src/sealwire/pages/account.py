@@ -17,7 +17,8 @@ from sealwire.call import Approval
 from sealwire.pages.door import Door
 from sealwire.pages.visits import Visit
 from sealwire.people import provisioning_uri
-from sealwire.ports import Approvals, Entropy, Factor, Factors
+from sealwire.ports import Entropy
+from sealwire.ports.people import Approvals, Factor, Factors
 from sealwire.presence import NewSeed, Presence, Said
 from sealwire.protocol import otp
 from sealwire.protocol.approval import Shown

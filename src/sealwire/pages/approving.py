@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from sealwire.call import Approval
 from sealwire.pages.door import Door
 from sealwire.pages.visits import Visit
-from sealwire.ports import Approvals, Factors
+from sealwire.ports.people import Approvals, Factors
 from sealwire.presence import Presence, Said
 from sealwire.protocol.approval import Shown
 

@@ -7,15 +7,14 @@ Keeps: everything until the process ends.
 from __future__ import annotations
 
 from sealwire.call import Approval
-from sealwire.ports import (
+from sealwire.ports import Clock, Decision
+from sealwire.ports.people import (
     APPROVAL_TRIES,
     PENDING_OF_A_USER,
     USER_TRIES,
     USER_TRIES_SECONDS,
     Approved,
     Attempt,
-    Clock,
-    Decision,
     Factor,
     Move,
     too_many_questions,

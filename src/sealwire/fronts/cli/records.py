@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from sealwire.admin import ClientRecord
     from sealwire.call import Approval, KeyRecord
-    from sealwire.ports import Factor
+    from sealwire.ports.people import Factor
     from sealwire.protocol.approval import Shown
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
-from sealwire.call import Approval, KeyRecord, Outcome, Session
+from sealwire.call import KeyRecord, Outcome, Session
 from sealwire.errors import Refusal
 from sealwire.protocol.jwk import Verifier
 from sealwire.protocol.ratelimit import Limit, Spent
@@ -289,148 +289,11 @@ class Directory(Protocol):
         """Lets the frozen keys of a client sign again; how many there were. Sessions that were frozen stay over."""
 
 
-#: Approvals that may wait for one user; a bot that goes on asking wears nobody down.
-PENDING_OF_A_USER = 20
-#: Codes that may be tried for one approval, and by one user within USER_TRIES_SECONDS, whatever for.
-APPROVAL_TRIES = 5
-USER_TRIES = 10
-USER_TRIES_SECONDS = 3600
-
-
-class Attempt(NamedTuple):
-    """One try that was counted: how many more there are for the approval and for the user."""
-
-    number: int
-    left: int
-    left_for_user: int
-
-
-class Move(NamedTuple):
-    """A factor used once: from the position it was read at to its next one."""
-
-    factor: str
-    before: int
-    after: int
-
-
-Approved = Literal["approved", "late", "raced", "cooling"]
-
-
-class Approvals(Protocol):
-    """
-    What people are asked and what they said, with how often codes were tried: durable, and seen by every process of the
-    store at once. Each method is one transaction; each move of a state happens at most once, whoever asks for it.
-    Nobody retries; a failure is a Fault store-unavailable, and nothing is approved.
-    """
-
-    async def ask(self, approval: Approval) -> Approval:
-        """
-        Keeps it, or gives back the one that waits for the same user about the same call of the same key.
-
-        Raises: Refusal rate-limited past PENDING_OF_A_USER.
-        """
-
-    async def approval(self, approval_id: str) -> Approval | None:
-        """The approval of this id, in whatever state, or None."""
-
-    async def approvals(self, user: str | None = None, limit: int = 50) -> list[Approval]:
-        """A user's, or everybody's, the newest first."""
-
-    async def attempt(self, user: str, approval_id: str, now: float) -> Attempt | None:
-        """Counts one try of a code, before it is judged; None, and nothing counted, where none is left."""
-
-    async def approve(self, approval_id: str, move: Move, attempt: Attempt, decision: Decision) -> Approved:
-        """
-        pending to approved, by a factor of its user that moves on with it, and the decision is recorded; the attempt no
-        longer counts against the user. `late` if it no longer waits, `raced` if the factor has moved meanwhile,
-        `cooling` while the user's factors may not approve yet.
-        """
-
-    async def deny(self, approval_id: str, decision: Decision) -> bool:
-        """pending to denied; False if it no longer waits."""
-
-    async def freeze(self, client: str, user: str, decision: Decision) -> int:
-        """
-        "This was not me": every key of the client that may sign is frozen, whatever of it waits or was approved and not
-        used is denied, and the decision is recorded. How many keys were frozen.
-        """
-
-
-class Factor(NamedTuple):
-    """
-    What one user proves their presence with. `secret` is wrapped by the key home. `position` is the last TOTP step that
-    was used, the next HOTP counter, or the recovery codes that were used, one bit each. Times are Unix seconds.
-    """
-
-    id: str
-    user: str
-    kind: str  # totp, hotp, recovery
-    name: str
-    secret: bytes
-    algorithm: str
-    digits: int
-    position: int
-    added_at: float
-    used_at: float = 0
-
-    def __repr__(self) -> str:
-        return f"Factor({self.id}, {self.kind})"
-
-
-class Factors(Protocol):
-    """
-    Users' factors, durable, in the store of their approvals. Each method is one transaction. Nobody retries; a failure
-    is a Fault store-unavailable, and nobody is let through.
-    """
-
-    async def factors(self, user: str) -> list[Factor]:
-        """The user's factors, oldest first."""
-
-    async def add(self, factor: Factor, decision: Decision, cooling_until: float = 0) -> None:
-        """Keeps a new factor. `cooling_until`: until then no factor of this user approves anything."""
-
-    async def remove(self, factor_id: str, user: str, decision: Decision, cooling_until: float = 0) -> bool:
-        """Ends a factor of this user; False if there is none."""
-
-    async def move(self, move: Move, user: str, attempt: Attempt, now: float) -> bool:
-        """Uses a factor once, for something else than an approval; False if it has moved meanwhile."""
-
-    async def cooling_until(self, user: str) -> float:
-        """Until when the user's factors approve nothing: 0 or long ago for most."""
-
-
-class Notice(NamedTuple):
-    """What a user should hear of, outside the API: never a code, a secret, or what was asked for."""
-
-    user: str
-    about: str  # asked, tries, factor-added, factor-removed, frozen
-    subject: str
-    text: str
-    link: str = ""
-
-    def __repr__(self) -> str:
-        return f"Notice({self.about})"
-
-
-class Notices(Protocol):
-    """Tells users. Must not block and must not fail; what could not be sent is an error in the log."""
-
-    def tell(self, notice: Notice) -> None:
-        """Sends it, sooner or later."""
-
-
 class Observer(Protocol):
     """Hears of each outcome after it went out. Must not block; what it raises is counted and goes no further."""
 
     def heard(self, outcome: Outcome) -> None:
         """One call is over."""
-
-
-def too_many_questions(wait_seconds: float) -> Refusal:
-    """What Approvals raise where as much waits for one person as may."""
-    fields = ((b"retry-after", b"%d" % (max(int(wait_seconds), 0) + 1)),)
-    detail = "As many approvals wait for this user as may."
-    return Refusal("rate-limited", "approvals", detail, failed="policy", fields=fields)
 
 
 def key_taken() -> Refusal:

@@ -9,7 +9,7 @@ STATUS = {
     "signature-mismatch replay-detected invitation-invalid session-unknown session-expired",
     400: "signature-malformed target-not-canonical idempotency-missing header-malformed encryption-required "
     "encryption-unexpected envelope-malformed decrypt-failed query-in-clear",
-    403: "scope-insufficient address-not-allowed approval-required",
+    403: "scope-insufficient address-not-allowed approval-required approval-pending approval-denied approval-expired",
     404: "not-found",
     405: "method-not-allowed",
     409: "idempotency-in-progress",
@@ -22,8 +22,8 @@ STATUS = {
     503: "store-unavailable audit-unavailable custody-unavailable",
 }
 RETRYABLE = (
-    "clock-skew session-unknown session-expired rate-limited idempotency-in-progress store-unavailable"
-    " audit-unavailable custody-unavailable"
+    "clock-skew session-unknown session-expired rate-limited idempotency-in-progress approval-pending"
+    " store-unavailable audit-unavailable custody-unavailable"
 )
 
 

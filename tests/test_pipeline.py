@@ -4,6 +4,7 @@ from typing import get_type_hints
 
 import pytest
 
+from sealwire.desk import Desk
 from sealwire.errors import Misuse
 from sealwire.pipeline import (
     DEMANDS,
@@ -16,7 +17,7 @@ from sealwire.pipeline import (
     check_order,
     column,
 )
-from tests.stages.made import Stores, entropy
+from tests.stages.made import KeptNotices, Stores, entropy
 
 
 def built() -> Pipeline:
@@ -30,6 +31,7 @@ def built() -> Pipeline:
         ledger=stores.ledger,
         keyring=stores.keyring,
         entropy=entropy,
+        desk=Desk(stores.approvals, stores.keyring, entropy, KeptNotices(), "https://pages.example"),
         line_fingerprints=True,
     )
 
@@ -52,6 +54,12 @@ _UNSIGNED = ("throttle address", "admit", "body", "validate")
             "sealed",
             ("throttle address", "admit", "verify", "body", "nonce", "authenticate", "throttle caller", "authorize",
              "session", "unseal", "validate", "idempotency"),
+            ("harden", "seal", "sign"),
+        ),
+        (
+            "critical",
+            ("throttle address", "admit", "verify", "body", "nonce", "authenticate", "throttle caller", "authorize",
+             "session", "unseal", "validate", "idempotency", "step up"),
             ("harden", "seal", "sign"),
         ),
         (
@@ -82,6 +90,7 @@ def test_observed_stages_are_of_the_columns_of_rules() -> None:
     """Observe mode forgives only checks that a signed or sealed call goes through, and no limit before proof."""
     both = set(column(ROWS, "signed")) | set(column(ROWS, "sealed"))
     assert both - {"throttle address", "admit"} == OBSERVED
+    assert "step up" not in OBSERVED, "nobody's yes is done without"
 
 
 @pytest.mark.parametrize(
@@ -95,6 +104,9 @@ def test_observed_stages_are_of_the_columns_of_rules() -> None:
         (("session", "authorize"), "authorize must come before session"),
         (("unseal", "session"), "session must come before unseal"),
         (("validate", "unseal"), "unseal must come before validate"),
+        (("step up", "unseal"), "unseal must come before step up"),
+        (("step up", "validate"), "validate must come before step up"),
+        (("step up", "idempotency"), "idempotency must come before step up"),
         (("body", "body"), "twice"),
     ],
 )

@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sealwire.call import Call, Caller, KeyRecord, Rule, Session
 from sealwire.errors import Fault, Problem
-from sealwire.ports import Invitation
+from sealwire.ports import Invitation, Notice
 from sealwire.protocol import envelope
 from sealwire.protocol.handshake import Keys
 from sealwire.protocol.jwk import Signer, Verifier, load_verifier
 from sealwire.protocol.message import Request, combine, read_target
 from sealwire.protocol.signature import signer_of
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
+from sealwire.stores.memory_approvals import MemoryApprovals
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 
 NOW = 1_790_000_000
@@ -105,6 +106,14 @@ class MadeKeyring:
         return hmac.digest(b"d" * 32, data, hashlib.sha256)
 
 
+class KeptNotices(list[Notice]):
+    """Notices that were told, for looking at."""
+
+    def tell(self, notice: Notice) -> None:
+        """As the port says."""
+        self.append(notice)
+
+
 class Stores:
     """Fresh stores that began `age` seconds before the clock's reading, with CLIENT's key enrolled where asked."""
 
@@ -116,6 +125,7 @@ class Stores:
         self.buckets = MemoryBuckets(self.clock)
         self.directory = MemoryDirectory()
         self.ledger = MemoryLedger(self.clock)
+        self.approvals = MemoryApprovals(self.clock, self.ledger, self.directory)
         self.keyring = MadeKeyring()
 
     async def invite(self, name: str, secret: bytes, expires_at: float = NOW + 100) -> None:

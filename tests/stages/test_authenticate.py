@@ -12,10 +12,10 @@ _NO_CLAIM = cast(Any, None)
 
 
 async def test_the_key_makes_the_caller() -> None:
-    """Client, user and scopes are those of the key's record."""
+    """Client with its name, user and scopes are those of the key's record."""
     proof = Proof(_NO_CLAIM, record(user="usr_1"), 0, 20)
     caller = await Authenticate(Stores().directory)(call(None, *_evidence(proof)))
-    assert caller == Caller("cli_a", "usr_1", frozenset(("orders",)), CLIENT.keyid, "signature")
+    assert caller == Caller("cli_a", "usr_1", frozenset(("orders",)), CLIENT.keyid, "signature", "Acme")
 
 
 async def test_an_invitation_is_nobody() -> None:

@@ -111,11 +111,11 @@ def test_rules(state: DemoState) -> None:
     """A rule in observe mode, an open rule that writes for no reason; a rule that gave up durable nonces is a note."""
     edited(state, 'because = "sign-in form"\n', "")
     edited(state, 'path = "/v1/orders"', 'path = "/v1/orders"\nmode = "observe"')
-    edited(state, 'path = "/v1/withdrawals"', 'path = "/v1/withdrawals"\nreplay = "fast"')
+    edited(state, 'path = "/v1/quotes"', 'path = "/v1/quotes"\nreplay = "fast"')
     unexplained, observed = wrong(state)
     assert (unexplained.about, "because" in unexplained.mend) == ("rules[0]", True)
     assert (observed.about, "observe mode" in observed.says) == ("rules[5]", True)
-    assert [each.level for each in found(state) if each.about == "rules[7]"] == ["note"]
+    assert [each.level for each in found(state) if each.about == "rules[4]"] == ["note"]
 
 
 @pytest.mark.parametrize(

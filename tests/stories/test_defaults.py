@@ -8,7 +8,20 @@ from pydantic import BaseModel
 
 from sealwire.build import build_guard, open_ports
 from sealwire.call import Rule
-from sealwire.config import Keys, Listen, MetricsTable, RuleTable, Sessions, Settings, Store, Tls, load
+from sealwire.config import (
+    ApproveTable,
+    Keys,
+    Listen,
+    MetricsTable,
+    NoticeTable,
+    Pages,
+    RuleTable,
+    Sessions,
+    Settings,
+    Store,
+    Tls,
+    load,
+)
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import GuardedApp
 from sealwire.pipeline import DEMANDS
@@ -26,6 +39,17 @@ durable = "sqlite:sealwire.db"
 [[rules]]
 path = "/v1/**"
 """
+#: Where people approve, and how they hear of it, as little as can be said.
+PEOPLE = """\
+[pages]
+origin = "https://pages.example"
+sign_in = "app:sign_in"
+[notice]
+smtp = "smtp://mail.example:587"
+sender = "bank@example"
+address = "app:address"
+"""
+CRITICAL = 'profile = "critical"\nmethods = ["POST"]\napprove = {}\n'
 TLS = '[tls]\ncertificate = "cert.pem"\nkey = "file:key.pem"\n'
 
 #: Each option that may be left out, and what it is then: signed, enforced, recorded durably, on loopback, hidden.
@@ -41,6 +65,14 @@ DEFAULTS: dict[str, object] = {
     "live_nonces": 100_000,
     "clock_kept_by": "",
     "tls": None,
+    "pages": None,
+    "pages.host": "127.0.0.1",
+    "pages.port": 8444,
+    "pages.factor_cooldown": 86_400,
+    "pages.totp_grace_seconds": 10,
+    "notice": None,
+    "notice.user": "",
+    "notice.password": "",
     "listen.host": "127.0.0.1",
     "listen.port": 8443,
     "store.fast": "memory:",
@@ -65,15 +97,19 @@ DEFAULTS: dict[str, object] = {
     "rules.exact": False,
     "rules.slash_ok": "",
     "rules.because": "",
+    "rules.approve": None,
+    "rules.approve.show": "",
+    "rules.approve.factors": ["totp", "hotp"],
+    "rules.approve.within": 600,
 }
 #: What has no default, since any would be a guess.
 NEEDED = {
     "public_origins", "keys", "keys.signing", "keys.wrapping", "store", "store.durable", "rules", "rules.path",
-    "tls.certificate", "tls.key",
+    "tls.certificate", "tls.key", "pages.origin", "pages.sign_in", "notice.smtp", "notice.sender", "notice.address",
 }  # fmt: skip
 TABLES: dict[str, type[BaseModel]] = {
     "": Settings, "listen.": Listen, "tls.": Tls, "keys.": Keys, "store.": Store, "metrics.": MetricsTable,
-    "rules.": RuleTable, "sessions.": Sessions,
+    "rules.": RuleTable, "sessions.": Sessions, "pages.": Pages, "notice.": NoticeTable, "rules.approve.": ApproveTable,
 }  # fmt: skip
 
 
@@ -102,9 +138,12 @@ def test_what_is_left_out(tmp_path: Path, option: str) -> None:
 
     Stopped by: config
     """
-    settings = loaded(tmp_path)
     table, _, name = option.rpartition(".")
-    holder = settings.rules[0] if table == "rules" else getattr(settings, table) if table else settings
+    text = LEAST.replace("[keys]", PEOPLE + "[keys]") if table in ("pages", "notice", "rules.approve") else LEAST
+    settings = loaded(tmp_path, text + CRITICAL if table == "rules.approve" else text)
+    holder: object = settings
+    for part in filter(None, table.split(".")):
+        holder = settings.rules[0] if part == "rules" else getattr(holder, part)
     assert getattr(holder, name) == DEFAULTS[option]
 
 
@@ -115,7 +154,7 @@ def test_what_cannot_be_left_out(tmp_path: Path, option: str) -> None:
 
     Stopped by: config
     """
-    raw = tomllib.loads(LEAST.replace("[keys]", TLS + "[keys]"))
+    raw = tomllib.loads(LEAST.replace("[keys]", TLS + PEOPLE + "[keys]"))
     table, _, name = option.rpartition(".")
     holder = raw if not table else raw["rules"][0] if table == "rules" else raw[table]
     del holder[name]

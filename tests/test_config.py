@@ -4,8 +4,24 @@ from pathlib import Path
 
 import pytest
 
-from sealwire.config import Keys, Listen, MetricsTable, RuleTable, Sessions, Settings, Store, Tls, load, policy_version
+from sealwire.call import Approve
+from sealwire.config import (
+    ApproveTable,
+    Keys,
+    Listen,
+    MetricsTable,
+    NoticeTable,
+    Pages,
+    RuleTable,
+    Sessions,
+    Settings,
+    Store,
+    Tls,
+    load,
+    policy_version,
+)
 from sealwire.errors import Misuse
+from sealwire.protocol.approval import Sentence
 
 GOOD = """\
 public_origins = ["https://api.example"]
@@ -68,11 +84,6 @@ def test_sealed_rules(tmp_path: Path) -> None:
         ("public_origins", "public_origin", 'public_origin: unknown; did you mean "public_origins"?'),
         ('path = "/v1/**"', 'path = "/v1/**"\nprofil = "open"', 'rules[0].profil: unknown; did you mean "profile"?'),
         ("durable", "durabel", 'store.durabel: unknown; did you mean "durable"?'),
-        (
-            "[[rules]]",
-            '[[rules]]\nprofile = "critical"',
-            'rules[0].profile = "critical": not in this version; profiles are open, signed, sealed',
-        ),
         ("[[rules]]", '[[rules]]\nprofile = "seald"', 'rules[0].profile = "seald": did you mean "sealed"?'),
         (
             "[[rules]]",
@@ -87,7 +98,7 @@ def test_sealed_rules(tmp_path: Path) -> None:
         (
             "[[rules]]",
             '[[rules]]\nprofile = "sealed"\nmethods = ["GET"]\nstream = true',
-            'rules[0].stream: a reply of profile = "sealed" is sealed whole, so it cannot be streamed',
+            'rules[0].stream: a reply of profile = "sealed" is sealed whole: it is no stream',
         ),
         ("[tls]", "[sessions]\nlifetim = 60\n[tls]", 'sessions.lifetim: unknown; did you mean "lifetime"?'),
         (
@@ -193,10 +204,12 @@ def test_plain_http_stays_at_home(tmp_path: Path) -> None:
 
 def test_every_setting_is_documented() -> None:
     """The manual is made of the fields' descriptions: each has one."""
-    tables = (Settings, Listen, Tls, Keys, Store, MetricsTable, Sessions, RuleTable)
+    tables = (
+        Settings, Listen, Tls, Keys, Store, MetricsTable, Sessions, RuleTable, ApproveTable, Pages, NoticeTable,
+    )  # fmt: skip
     fields = {f"{table.__name__}.{name}": field for table in tables for name, field in table.model_fields.items()}
     assert [name for name, field in fields.items() if not field.description] == []
-    assert len(fields) >= 45
+    assert len(fields) >= 59
 
 
 RULE = "[[rules]]"
@@ -224,7 +237,7 @@ MORE_MISTAKES = [
     (
         RULE,
         RULE + '\nprofile = "keyed"',
-        'rules[0].profile = "keyed": not in this version; profiles are open, signed, sealed',
+        'rules[0].profile = "keyed": not in this version; profiles are open, signed, sealed, critical',
     ),
     (
         RULE,
@@ -287,3 +300,194 @@ def test_the_pages_are_at_an_origin_of_their_own(tmp_path: Path, origin: str, li
         loaded(tmp_path, text + pages)
     assert str(caught.value) == f'pages.origin = "{origin}": {line}'
     assert loaded(tmp_path, text + pages.replace(origin, "https://api.example:8444")).pages is not None
+
+
+PAGES = '[pages]\norigin = "https://pages.example"\nsign_in = "app:sign_in"\n'
+NOTICE = '[notice]\nsmtp = "smtp://mail.example:587"\nsender = "bank@example"\naddress = "app:address"\n'
+CRITICAL = RULE + '\nprofile = "critical"\nmethods = ["POST"]'
+GOOD_CRITICAL = GOOD.replace("[tls]", PAGES + NOTICE + "[tls]").replace(RULE, CRITICAL)
+APPROVE = CRITICAL + '\napprove = { show = "Send {amount} to {address}" }'
+
+
+NO_SENTENCE = "a sentence is one line that names members of the body, as in Send {amount} to {address}"
+
+
+def approve(**terms: str) -> str:
+    """A critical rule with these terms, as TOML has them."""
+    return CRITICAL + "\napprove = { " + ", ".join(f"{name} = {value}" for name, value in terms.items()) + " }"
+
+
+def test_critical_rules(tmp_path: Path) -> None:
+    """What is left out: the app asks, with a code from a phone or a token, for ten minutes; a key is needed."""
+    (rule,) = loaded(tmp_path, GOOD_CRITICAL).rules_compiled()
+    assert (rule.profile, rule.idempotency_required) == ("critical", True)
+    assert rule.approve == Approve(None, ("totp", "hotp"), 600)
+    (rule,) = loaded(tmp_path, GOOD_CRITICAL.replace(CRITICAL, APPROVE)).rules_compiled()
+    assert rule.approve == Approve(Sentence("Send {amount} to {address}", ("amount", "address")), ("totp", "hotp"), 600)
+    for within, seconds in (('"30s"', 30), ("30", 30), ('"10m"', 600)):
+        text = approve(**{"with": '["recovery", "hotp", "recovery"]', "within": within})
+        (rule,) = loaded(tmp_path, GOOD_CRITICAL.replace(CRITICAL, text)).rules_compiled()
+        assert rule.approve == Approve(None, ("recovery", "hotp"), seconds)
+    (signed,) = loaded(tmp_path, GOOD).rules_compiled()
+    assert (signed.approve, signed.idempotency_required) == (None, False)
+
+
+def test_pages_and_notices(tmp_path: Path) -> None:
+    """Where people approve and how they hear of it, at both ends of what is taken."""
+    settings = loaded(tmp_path, GOOD_CRITICAL)
+    assert settings.pages is not None
+    assert settings.notice is not None
+    assert (settings.pages.origin, settings.pages.sign_in) == ("https://pages.example", "app:sign_in")
+    assert (settings.notice.smtp, settings.notice.address) == ("smtp://mail.example:587", "app:address")
+    for cooldown, grace, seconds in (("0", 0, 0), ('"30d"', 30, 2_592_000)):
+        more = f"factor_cooldown = {cooldown}\ntotp_grace_seconds = {grace}\n"
+        pages = loaded(tmp_path, GOOD_CRITICAL.replace(PAGES, PAGES + more)).pages
+        assert pages is not None
+        assert (pages.factor_cooldown, pages.totp_grace_seconds) == (seconds, grace)
+    for smtp in ("smtps://mail.example:465", "smtp://[2001:db8::1]:25", "smtp://127.0.0.1:65535"):
+        mail = NOTICE.replace("smtp://mail.example:587", smtp) + 'user = "bank"\npassword = "file:mail.password"\n'
+        notice = loaded(tmp_path, GOOD_CRITICAL.replace(NOTICE, mail)).notice
+        assert notice is not None
+        assert (notice.smtp, notice.user, notice.password) == (smtp, "bank", "file:mail.password")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            PAGES,
+            "",
+            'rules[0].profile = "critical": people approve at pages of their own; add [pages]',
+        ),
+        ('"critical"', '"critcal"', 'rules[0].profile = "critcal": did you mean "critical"?'),
+        (
+            CRITICAL,
+            RULE + "\napprove = {}",
+            'rules[0].approve: only on a rule of profile = "critical", not "signed"',
+        ),
+        (
+            CRITICAL,
+            RULE + '\nprofile = "sealed"\napprove = {}',
+            'rules[0].approve: only on a rule of profile = "critical", not "sealed"',
+        ),
+        (
+            CRITICAL,
+            CRITICAL + '\nmode = "observe"',
+            'rules[0].mode = "observe": no critical call is entered without a person; say profile = "sealed"',
+        ),
+        (
+            CRITICAL,
+            CRITICAL + "\nsession_mac = true",
+            "rules[0].session_mac: a critical call is signed by its caller's own key",
+        ),
+        (
+            CRITICAL,
+            CRITICAL.replace('["POST"]', '["POST", "GET"]'),
+            "rules[0].methods: a person approves what a call does, and GET does nothing; take it out",
+        ),
+        (
+            CRITICAL,
+            CRITICAL.replace('["POST"]', '["GET"]') + "\nstream = true",
+            'rules[0].stream: a reply of profile = "critical" is sealed whole: it is no stream',
+        ),
+        (CRITICAL, CRITICAL + '\nreplay = "fast"', 'rules[0].replay = "fast": a critical call is durably seen once'),
+        (CRITICAL, approve(shw='"x"'), 'rules[0].approve.shw: unknown; did you mean "show"?'),
+        (CRITICAL, approve(wth='["totp"]'), 'rules[0].approve.wth: unknown; did you mean "with"?'),
+        (CRITICAL, approve(withn='"5m"'), 'rules[0].approve.withn: unknown; did you mean "within"?'),
+        (
+            CRITICAL,
+            approve(factors='["totp"]'),
+            "rules[0].approve.factors: unknown; known are show, with, within",
+        ),
+        (CRITICAL, approve(**{"with": '["topt"]'}), 'rules[0].approve.with: "topt": did you mean "totp"?'),
+        (
+            CRITICAL,
+            approve(**{"with": '["passkey"]'}),
+            'rules[0].approve.with: "passkey": it is "totp" or "hotp" or "recovery"',
+        ),
+        (
+            CRITICAL,
+            approve(**{"with": "[]"}),
+            "rules[0].approve.with: name a kind of factor: totp, hotp, recovery",
+        ),
+        (
+            CRITICAL,
+            approve(within='"11m"'),
+            'rules[0].approve.within = "660": input should be less than or equal to 600',
+        ),
+        (
+            CRITICAL,
+            approve(within="29"),
+            'rules[0].approve.within = "29": input should be greater than or equal to 30',
+        ),
+        (
+            CRITICAL,
+            approve(show='"Send it all"'),
+            f'rules[0].approve.show = "Send it all": {NO_SENTENCE}',
+        ),
+        (PAGES, PAGES + "cooldown = 1\n", 'pages.cooldown: unknown; did you mean "factor_cooldown"?'),
+        (
+            PAGES,
+            PAGES + 'factor_cooldown = "31d"\n',
+            'pages.factor_cooldown = "2678400": input should be less than or equal to 2592000',
+        ),
+        (
+            PAGES,
+            PAGES + "totp_grace_seconds = 31\n",
+            'pages.totp_grace_seconds = "31": input should be less than or equal to 30',
+        ),
+        (
+            "https://pages.example",
+            "http://pages.example",
+            'pages.origin = "http://pages.example": an origin is https://host or https://host:port and nothing more',
+        ),
+        (
+            "https://pages.example",
+            "https://api.example",
+            'pages.origin = "https://api.example": the pages have an origin of their own, never that of the API',
+        ),
+        ("app:sign_in", "app.sign_in", 'pages.sign_in = "app.sign_in": it is module:function'),
+        (NOTICE, NOTICE + 'usr = "x"\n', 'notice.usr: unknown; did you mean "user"?'),
+        (
+            "smtp://mail.example:587",
+            "mail.example:587",
+            'notice.smtp = "mail.example:587": it is smtp://host:port or smtps://host:port',
+        ),
+        ("app:address", "address", 'notice.address = "address": it is module:function'),
+        (NOTICE, NOTICE + 'user = "bank"\n', "notice: user and password go together"),
+        (NOTICE, NOTICE + 'password = "file:x"\n', "notice: user and password go together"),
+    ]
+    + [
+        (
+            NOTICE,
+            NOTICE + f'user = "bank"\npassword = "{secret}"\n',
+            "notice.password: a secret is named by a URI, as in file:keys/name; this version knows file:",
+        )
+        for secret in ("hunter2", "file://host/hunter2")
+    ],
+)
+def test_one_line_for_each_mistake_about_people(tmp_path: Path, old: str, new: str, line: str) -> None:
+    """Whatever would let a critical call past its person stops the start; never a secret in the line."""
+    assert old in GOOD_CRITICAL
+    loaded(tmp_path, GOOD_CRITICAL)
+    with pytest.raises(Misuse) as found:
+        loaded(tmp_path, GOOD_CRITICAL.replace(old, new, 1))
+    assert str(found.value) == line
+    assert "hunter2" not in str(found.value)
+
+
+def test_pages_in_plain_http_stay_at_home(tmp_path: Path) -> None:
+    """Without a certificate the pages are served on loopback only, as the API is."""
+    plain = GOOD_CRITICAL.replace('[tls]\ncertificate = "cert.pem"\nkey = "file:key.pem"\n', "")
+    assert loaded(tmp_path, plain).tls is None
+    everywhere = PAGES + 'host = "0.0.0.0"\n'
+    with pytest.raises(Misuse, match=r'pages.host = "0.0.0.0": plain HTTP is served on loopback only; add \[tls\]'):
+        loaded(tmp_path, plain.replace(PAGES, everywhere))
+    assert loaded(tmp_path, GOOD_CRITICAL.replace(PAGES, everywhere)).pages is not None
+
+
+@pytest.mark.parametrize("origin", ["https://API.example", "https://api.example:443", "https://Api.Example:443"])
+def test_the_origin_of_the_api_in_another_spelling(tmp_path: Path, origin: str) -> None:
+    """A browser takes these for one origin (RFC 6454 section 4), so they are one here."""
+    with pytest.raises(Misuse, match="never that of the API"):
+        loaded(tmp_path, GOOD_CRITICAL.replace("https://pages.example", origin))

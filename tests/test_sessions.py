@@ -70,6 +70,22 @@ async def test_opened(world: World, kem: str) -> None:
     assert all(b64url(key) not in reply.text for key in (secret, keys.c2s_mac, keys.s2c_mac))
 
 
+async def test_opened_when_the_call_came(world: World) -> None:
+    """
+    A session is as old as the call that opened it: its key was good then, and if it is frozen before the answer is
+    made, the session ends with it.
+    """
+
+    def later() -> None:
+        world.clock.at += 5
+
+    world.while_reading = later
+    answer = (await ask(world, GOOD)).json()
+    kept = await world.sessions.session(answer["session"])
+    assert kept is not None
+    assert (kept.opened_at, kept.expires_at) == (START, START + 5 + 900)
+
+
 async def test_every_session_is_another(world: World) -> None:
     """The same offer twice is two sessions with two secrets."""
     first, second = (await ask(world, GOOD)).json(), (await ask(world, GOOD)).json()

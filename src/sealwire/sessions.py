@@ -76,7 +76,7 @@ class SessionEndpoints:
         secret, context = self._entropy(SECRET_BYTES), terms.context()
         keys = Keys(secret, context)
         sealed_key = offer.seal(secret, context)
-        session = Session(session_id, proof.keyid, expires_at, self._terms.max_requests, keys, now)
+        session = Session(session_id, proof.keyid, expires_at, self._terms.max_requests, keys, call.now)
         await self._sessions.keep(session, secret, context)
         document = {
             "session": session_id,

@@ -4,15 +4,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sealwire.ports import BucketStore, Directory, Ledger, NonceStore, SessionStore
+from sealwire.ports import Approvals, BucketStore, Directory, Factors, Ledger, NonceStore, SessionStore
 from sealwire.protocol.jwk import Verifier, verifier_of
 from sealwire.stores import sqlite_fast, sqlite_sessions
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
+from sealwire.stores.memory_approvals import MemoryApprovals
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 from sealwire.stores.sqlite import SqliteLedger
+from sealwire.stores.sqlite_approvals import SqliteApprovals
 from sealwire.stores.sqlite_directory import SqliteDirectory
 from sealwire.stores.sqlite_fast import SqliteFast
 from sealwire.stores.sqlite_file import SqliteFile
@@ -84,3 +87,27 @@ def durable(kind: str, clock: SetClock, folder: Path) -> Iterator[tuple[Ledger, 
     file = SqliteFile(folder / "durable.db")
     yield SqliteLedger(file, clock), SqliteDirectory(file)
     file.close()
+
+
+class Process(NamedTuple):
+    """What one process sees of the durable store: who was asked, who has what, and what hangs on it."""
+
+    approvals: Approvals
+    factors: Factors
+    ledger: Ledger
+    directory: Directory
+
+
+@contextmanager
+def people(kind: str, clock: SetClock, folder: Path) -> Iterator[list[Process]]:
+    """Approvals and factors as each process sees them: one in memory, two on one file."""
+    if kind == "memory":
+        ledger, directory = MemoryLedger(clock), MemoryDirectory()
+        asked = MemoryApprovals(clock, ledger, directory)
+        yield [Process(asked, asked, ledger, directory)]
+        return
+    files = [SqliteFile(folder / "durable.db") for _ in range(2)]
+    made = [(SqliteApprovals(file, clock), SqliteLedger(file, clock), SqliteDirectory(file)) for file in files]
+    yield [Process(asked, asked, ledger, directory) for asked, ledger, directory in made]
+    for file in files:
+        file.close()

@@ -95,7 +95,7 @@ class MemoryApprovals:
         """As the port says."""
         now = self._clock.now()
         for held in self._approvals.values():
-            if (held.client, held.user) == (client, user) and held.state in ("pending", "approved"):
+            if (held.client, held.user) == (client, user) and held.state_at(now) in ("pending", "approved"):
                 self._approvals[held.id] = held._replace(state="denied", decided_at=now)
         self._ledger.decisions.append(decision)
         return self._directory.freeze(client, user, now)

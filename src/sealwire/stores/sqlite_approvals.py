@@ -144,9 +144,9 @@ class SqliteApprovals:
             frozen = connection.execute(sql, (now, client, user)).rowcount
             sql = (
                 "UPDATE approvals SET state = 'denied', decided = ? WHERE client = ? AND user = ?"
-                " AND state IN ('pending', 'approved')"
+                " AND state IN ('pending', 'approved') AND expires > ?"
             )
-            connection.execute(sql, (now, client, user))
+            connection.execute(sql, (now, client, user, now))
             connection.execute(INSERT_DECISION, decision)
             return frozen
 

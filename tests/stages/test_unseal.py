@@ -66,7 +66,8 @@ def _call(body: bytes | None = None, *, target: bytes = b"/v1/orders", **more: A
         request = sign(head("POST" if body else "GET", target, body, fields))
     else:
         request = sign(head("POST" if body else "GET", target, body, fields), keyid=session.id, secret=KEYS.c2s_mac)
-    proof = Proof(profile.claim(request, "sealwire", profile.Plans()), record(), NOW + 60, 20, session=session)
+    key = more.get("key", record())
+    proof = Proof(profile.claim(request, "sealwire", profile.Plans()), key, NOW + 60, 20, session=session)
     held = (proof, Body(body), more.get("caller", OWNER), Allowed())
     return call(request, more.get("rule", SEALED), *held, now=more.get("now", NOW))
 
@@ -116,6 +117,29 @@ async def test_two_sessions(made: dict[str, Any]) -> None:
         await Opening(stores.sessions)(_call(**made))
     assert caught.value.status == 400
     assert await _used(stores) == await _used(stores, SECOND) == 0
+
+
+@pytest.mark.parametrize(
+    ("frozen_at", "over"),
+    [(-1.0, False), (NOW - 10.001, False), (NOW - 10.0, True), (NOW - 9.999, True), (NOW - 1.0, True)],
+)
+async def test_of_before_the_key_was_frozen(frozen_at: float, *, over: bool) -> None:
+    """A session that was open when its key was frozen stays over, thawed or not; nothing is counted in it."""
+    stores = Stores()
+    await stores.sessions.keep(SESSION._replace(opened_at=NOW - 10.0), b"s" * 32, b"context")
+    thawed = _call(key=record(frozen_at=frozen_at))
+    if over:
+        with refused("session-unknown/unknown", "policy"):
+            await Opening(stores.sessions)(thawed)
+        assert await _used(stores) == 0
+    else:
+        assert await Opening(stores.sessions)(thawed) == Plain(BODY, b"application/json")
+
+
+async def test_of_nobody_s_key() -> None:
+    """What an invitation proved is in no session."""
+    with refused("session-unknown/unknown", "policy"):
+        await Opening((await _ready()).sessions)(_call(key=None))
 
 
 async def test_no_session() -> None:

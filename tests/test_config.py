@@ -425,6 +425,7 @@ def test_pages_and_notices(tmp_path: Path) -> None:
             approve(show='"Send it all"'),
             f'rules[0].approve.show = "Send it all": {NO_SENTENCE}',
         ),
+        (CRITICAL, approve(show='""'), f'rules[0].approve.show = "": {NO_SENTENCE}'),
         (PAGES, PAGES + "cooldown = 1\n", 'pages.cooldown: unknown; did you mean "factor_cooldown"?'),
         (
             PAGES,

@@ -169,7 +169,8 @@ def _judge_approve(key: str, terms: ApproveTable) -> None:
             raise Misuse(f'{key}.approve.with: "{factor}": {nearest(factor, list(FACTORS))}')
     if not terms.factors:
         raise Misuse(f"{key}.approve.with: name a kind of factor: {', '.join(FACTORS)}")
-    if terms.show:
+    # Written and empty is a mistake: whoever leaves it to the app leaves it out.
+    if "show" in terms.model_fields_set:
         try:
             Sentence.read(terms.show)
         except ValueError as why:

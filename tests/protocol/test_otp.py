@@ -79,7 +79,7 @@ def test_the_other_lengths(algorithm: str, digits: int) -> None:
 )
 def test_parameters_of_no_seed(secret: bytes, algorithm: str, digits: int) -> None:
     """Another hash, another length, under 128 bits: none, and the words show no secret."""
-    with pytest.raises(ValueError, match="at least 128 bits") as raised:
+    with pytest.raises(ValueError, match="6 to 8 digits, and at least 128 bits") as raised:
         Seed(secret, algorithm, digits)
     assert SECRET.decode() not in str(raised.value)
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from sealwire.entry import ApprovalNeeded, Gate
 from sealwire.fronts.asgi import GuardedApp, Receive, Scope, Send
-from sealwire.guard import ApprovalNeeded, Gate
 from tests.stories.approving import ApprovingWorld, ask, asked_for, begun, code_of
 from tests.stories.sealing import Opened, problem_of
 

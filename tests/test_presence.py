@@ -14,7 +14,8 @@ import pytest
 
 from sealwire.call import Approval
 from sealwire.errors import Fault
-from sealwire.ports import APPROVAL_TRIES, USER_TRIES, USER_TRIES_SECONDS, Decision, Factor
+from sealwire.ports import Decision
+from sealwire.ports.people import APPROVAL_TRIES, USER_TRIES, USER_TRIES_SECONDS, Factor
 from sealwire.presence import KINDS, MOST_FACTORS, RECOVERY_CODES, NewSeed, Presence, Result, Said, Terms
 from sealwire.protocol.otp import LOOK_AHEAD, STEP_SECONDS, Seed
 from sealwire.stores.sqlite_approvals import SqliteApprovals

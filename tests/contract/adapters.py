@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sealwire.ports import Approvals, BucketStore, Directory, Factors, Ledger, NonceStore, SessionStore
+from sealwire.ports import BucketStore, Directory, Ledger, NonceStore, SessionStore
+from sealwire.ports.people import Approvals, Factors
 from sealwire.protocol.jwk import Verifier, verifier_of
 from sealwire.stores import sqlite_fast, sqlite_sessions
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions

@@ -12,17 +12,14 @@ import pytest
 
 from sealwire.call import Approval
 from sealwire.errors import Fault, Refusal
-from sealwire.ports import (
+from sealwire.ports import Decision, DurableNonce, IdempotencyClaim, Invitation
+from sealwire.ports.people import (
     APPROVAL_TRIES,
     PENDING_OF_A_USER,
     USER_TRIES,
     USER_TRIES_SECONDS,
     Attempt,
-    Decision,
-    DurableNonce,
     Factor,
-    IdempotencyClaim,
-    Invitation,
     Move,
 )
 from sealwire.protocol.jwk import Verifier

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sealwire.call import Call, Caller, KeyRecord, Rule, Session
 from sealwire.errors import Fault, Problem
-from sealwire.ports import Invitation, Notice
+from sealwire.ports import Invitation
+from sealwire.ports.people import Notice
 from sealwire.protocol import envelope
 from sealwire.protocol.handshake import Keys
 from sealwire.protocol.jwk import Signer, Verifier, load_verifier

@@ -7,7 +7,8 @@ import pytest
 
 from sealwire.call import Approval, Approve, Assured, Body, Call, Caller, Idempotent, InSession, Plain, Rule
 from sealwire.desk import Desk
-from sealwire.ports import PENDING_OF_A_USER, Attempt, Decision, Factor, Move
+from sealwire.ports import Decision
+from sealwire.ports.people import PENDING_OF_A_USER, Attempt, Factor, Move
 from sealwire.protocol.approval import ID, PARTS, Sentence, Shown
 from sealwire.protocol.message import Reply
 from sealwire.stages.step_up import StepUp

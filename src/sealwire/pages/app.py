@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,10 +21,11 @@ from sealwire.desk import Desk
 from sealwire.errors import Fault
 from sealwire.pages.account import Account
 from sealwire.pages.approving import Approving
-from sealwire.pages.door import HEADERS, Door, NotOurForm, SignIn, Stranger
+from sealwire.pages.door import HEADERS, HSTS, Door, NotOurForm, SignIn, Stranger
 from sealwire.pages.visits import Visits
 from sealwire.presence import Presence, Terms
 from sealwire.protocol.message import normal_authority
+from sealwire.trace import place
 
 _LOG = logging.getLogger("sealwire.pages")
 _Message = MutableMapping[str, Any]
@@ -38,7 +40,9 @@ def build_pages(origin: str, ports: Ports, terms: Terms, sign_in: SignIn, *, dev
     account = Account(door, ports.approvals, ports.factors, presence, desk.shown, ports.entropy)
 
     async def stranger(request: Request, _: Exception) -> Response:
-        return RedirectResponse(f"/sign-in?back={request.url.path}", 303)
+        # A form that came too late leads to the page it was on, where that has an address.
+        there = request.method in ("GET", "HEAD") or "approval" in request.path_params
+        return RedirectResponse(f"/sign-in?back={quote(request.url.path) if there else '/'}", 303)
 
     async def not_ours(_: Request, __: Exception) -> Response:
         return door.page("not_ours.html", None, 403)
@@ -47,7 +51,8 @@ def build_pages(origin: str, ports: Ports, terms: Terms, sign_in: SignIn, *, dev
         return door.page("nothing.html", None, 404)
 
     async def fault(_: Request, why: Exception) -> Response:
-        _LOG.error("a page could not be made: %s", why.code if isinstance(why, Fault) else type(why).__name__)
+        if isinstance(why, Fault):
+            _LOG.error("a page could not be made: %s", why.code)
         return door.page("fault.html", None, 503)
 
     app = Starlette(
@@ -67,16 +72,18 @@ def build_pages(origin: str, ports: Ports, terms: Terms, sign_in: SignIn, *, dev
         ],
         exception_handlers={Stranger: stranger, NotOurForm: not_ours, Fault: fault, Exception: fault, 404: nothing},
     )
-    return Guarded(app, normal_authority(origin.partition("://")[2]))
+    return Guarded(app, origin)
 
 
 class Guarded:
     """The pages behind what holds for every answer: the one authority, and the fields that keep a browser honest."""
 
-    def __init__(self, app: Starlette, authority: str) -> None:
+    def __init__(self, app: Starlette, origin: str) -> None:
+        scheme, _, host = origin.partition("://")
         self._app = app
-        self._authority = authority.encode("ascii")
-        self._fields = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+        self._authority = normal_authority(host)
+        fields = HEADERS | HSTS if scheme == "https" else HEADERS
+        self._fields = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
 
     async def __call__(
         self,
@@ -90,11 +97,13 @@ class Guarded:
             await send(message)
 
         hosts = [value for name, value in scope.get("headers", ()) if name == b"host"]
-        if scope["type"] == "http" and [normal_authority(host.decode("latin-1")) for host in hosts] != [
-            self._authority.decode("ascii")
-        ]:
+        named = [normal_authority(host.decode("latin-1")) for host in hosts]
+        if scope["type"] == "http" and named != [self._authority]:
             await Response("This is another host's page.\n", 421, media_type="text/plain")(scope, receive, sending)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await self._app(scope, receive, sending)
+            try:
+                await self._app(scope, receive, sending)
+            except Exception as failure:  # noqa: BLE001  # its page went out; its message may hold what somebody typed
+                _LOG.error("a page could not be made: %s", place(failure))

@@ -16,11 +16,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import jinja2
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from sealwire.pages.text import groups, pieces
-from sealwire.pages.visits import WHOLE_SECONDS, Visit, Visits, same
+from sealwire.pages.visits import WHOLE_SECONDS, Places, Visit, Visits, same
 from sealwire.ports import BucketStore, Charge, Clock
 from sealwire.protocol.ratelimit import Limit, network
 
@@ -41,9 +41,12 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-# From one network, at one name from there, and at one name from everywhere: the last is wide, since whoever wants to
-# keep somebody out could spend it.
-_LIMITS = (Limit(20, 60, "address"), Limit(5, 60, "address"), Limit(100, 3600, "user"))
+#: Where there is TLS (RFC 6797): a year, and for this host alone.
+HSTS = {"Strict-Transport-Security": "max-age=31536000"}
+# From one network, and at one name from there.
+_FROM_HERE = (Limit(20, 60, "address"), Limit(5, 60, "address"))
+# At one name from all networks from which it never got in: whoever spends this keeps its owner out of new places only.
+_FROM_ANYWHERE = Limit(100, 3600, "user")
 _SIGNING_IN_AT_ONCE = 8
 
 
@@ -64,6 +67,7 @@ class Door:
         self.origin = origin
         self.clock = clock
         self._visits = visits
+        self._places = Places()
         self._sign_in = sign_in
         self._buckets = buckets
         self._secure = origin.startswith("https:")
@@ -90,15 +94,10 @@ class Door:
             raise NotOurForm
         if request.headers.get("content-type") != "application/x-www-form-urlencoded":
             raise NotOurForm
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _FORM_BYTES:
-                raise NotOurForm
         try:
-            sent = body.decode("ascii")
+            sent = (await _read(request)).decode("ascii")
             pairs = parse_qsl(sent, keep_blank_values=True, strict_parsing=bool(sent), max_num_fields=20)
-        except ValueError:
+        except (ValueError, ClientDisconnect):
             raise NotOurForm from None
         fields = dict(pairs)
         if len(fields) != len(pairs) or (visit is not None and not same(fields.get("csrf", ""), visit.csrf)):
@@ -127,15 +126,18 @@ class Door:
         fields = await self.form(request, None)
         name, password, back = fields.get("name", ""), fields.get("password", ""), _inside(fields.get("back", "/"))
         away = network(request.client.host if request.client else "")
-        buckets = (f"sign-in {away}", f"sign-in {away} {name}", f"sign-in {name}")
-        spent = await self._buckets.charge(tuple(map(Charge, _LIMITS, buckets)))
-        if not all(one.fits for one in spent):
+        place = f"{away} {name}"
+        charges = list(map(Charge, _FROM_HERE, (f"sign-in {away}", f"sign-in {place}")))
+        if not self._places.knows(place):
+            charges.append(Charge(_FROM_ANYWHERE, f"sign-in {name}"))
+        if not all(one.fits for one in await self._buckets.charge(tuple(charges))):
             said = "Too many tries. Wait a little, and try again."
             return self.page("sign_in.html", None, 429, back=back, said=said, called=name)
         user = await self._ask(name, password)
         if user is None:
             said = "Name and password do not fit together."
             return self.page("sign_in.html", None, 200, back=back, said=said, called=name)
+        self._places.remember(place)
         self._visits.end(request.cookies.get(self._cookie, ""))
         answer = RedirectResponse(back, 303)
         token = self._visits.begin(user, self.clock.now())
@@ -158,6 +160,16 @@ class Door:
             found = await asyncio.to_thread(self._sign_in, name, password)
             user = await found if inspect.isawaitable(found) else found
         return user or None
+
+
+async def _read(request: Request) -> bytes:
+    """Raises: NotOurForm past the bound, before it is read."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _FORM_BYTES:
+            raise NotOurForm
+    return body
 
 
 def _iso(at: float) -> str:

@@ -15,6 +15,7 @@ from sealwire.protocol.jwk import b64url
 
 IDLE_SECONDS, WHOLE_SECONDS = 900, 3600
 MOST, MOST_OF_A_USER = 10_000, 10
+MOST_PLACES = 10_000
 
 
 class Visit:
@@ -63,6 +64,24 @@ class Visits:
     def end(self, token: str) -> None:
         """Signs out."""
         self._visits.pop(_digest(token), None)
+
+
+class Places:
+    """Where names got in from before: a network and a name, as a digest. Past its bound the oldest is forgotten."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, None] = {}
+
+    def remember(self, place: str) -> None:
+        """Somebody got in from here."""
+        self._places.pop(_digest(place), None)
+        self._places[_digest(place)] = None
+        if len(self._places) > MOST_PLACES:
+            del self._places[next(iter(self._places))]
+
+    def knows(self, place: str) -> bool:
+        """Whether somebody did before."""
+        return _digest(place) in self._places
 
 
 def same(one: str, other: str) -> bool:

@@ -126,6 +126,7 @@ class Presence:
 
     async def add_recovery(self, user: str, by: str, address: str, *, reset: bool = False) -> list[str]:
         """Fresh recovery codes in place of the old ones; they are shown once. Raises: ValueError for one too many."""
+        await self.room_for(user, "recovery", "Recovery codes")
         for old in await self._factors.factors(user):
             if old.kind == "recovery":
                 await self.remove(user, old, by, address, reset=False)
@@ -136,6 +137,14 @@ class Presence:
         hashes = [await self._hashed(code) for code in codes]
         await self._add(user, "recovery", "Recovery codes", {"hashes": hashes}, ("", 0, 0), by, address, reset=reset)
         return [f"{code[:1]}-{code[1:5]}-{code[5:9]}-{code[9:]}" for code in codes]
+
+    async def room_for(self, user: str, kind: str, name: str) -> None:
+        """To be asked before a code is used up for it. Raises: ValueError for a name that cannot be, or one too many."""
+        if not _NAME.fullmatch(name.strip()):
+            raise ValueError("a name has 1 to 60 characters")
+        staying = [one for one in await self._factors.factors(user) if kind != "recovery" or one.kind != "recovery"]
+        if len(staying) >= MOST_FACTORS:
+            raise ValueError(f"a user has at most {MOST_FACTORS} factors")
 
     async def remove(self, user: str, factor: Factor, by: str, address: str, *, reset: bool) -> bool:
         """Ends a factor; `reset` as above, and whenever it was the last one. False if it is gone."""
@@ -160,10 +169,7 @@ class Presence:
         reset: bool,
     ) -> Factor:
         name = name.strip()
-        if not _NAME.fullmatch(name):
-            raise ValueError("a name has 1 to 60 characters")
-        if len(await self._factors.factors(user)) >= MOST_FACTORS:
-            raise ValueError(f"a user has at most {MOST_FACTORS} factors")
+        await self.room_for(user, kind, name)
         now = self._clock.now()
         factor_id = identifier("fac", int(now * 1000), self._entropy(RANDOM_BYTES))
         wrapped = self._keyring.wrap(json.dumps(secret).encode("ascii"), _context(factor_id, user))

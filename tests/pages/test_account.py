@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 
 from sealwire.presence import MOST_FACTORS, NewSeed
 from sealwire.protocol.otp import STEP_SECONDS, Seed
+from sealwire.stores.sqlite_approvals import SqliteApprovals
+from sealwire.stores.sqlite_file import SqliteFile
 from tests.pages.visiting import HOME, PagesWorld, Visitor, said, secret_on
+from tests.stories.world import SetClock
 
 DAY = 86_400
 
@@ -116,6 +120,18 @@ async def test_the_code_that_adds_a_phone_approves_nothing(world: PagesWorld, ah
     world.clock.at = max(world.clock.at, step * STEP_SECONDS)
     answer = await alice.post(path, answer="approve", code=seed.code(step))
     assert (answer.status_code, await world.state(path)) == (200, "pending")
+
+
+async def test_a_form_that_was_sent_twice_adds_one_phone(tmp_path: Path) -> None:
+    """Two entries of one secret would take each code twice."""
+    file = SqliteFile(tmp_path / "durable.db")
+    world = PagesWorld(tmp_path, store=SqliteApprovals(file, SetClock()))
+    alice = await world.signed_in()
+    _, code, _ = await offered(world, alice)
+    answers = await asyncio.gather(*(alice.post("/factors/new", name="Phone", code=code) for _ in range(4)))
+    assert {answer.status_code for answer in answers} == {303}
+    assert await names(world) == ["Phone"]
+    file.close()
 
 
 @pytest.mark.parametrize("behind", ["", "000000", "x"])

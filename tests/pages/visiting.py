@@ -121,7 +121,7 @@ class PagesWorld:
         """A key of the client that asks: its id."""
         signer = signer_of(Ed25519PrivateKey.generate())
         self.directory._keys[signer.keyid] = KeyRecord(
-            signer.keyid, "cli_bot", "TradeBot", "alice", "bot", frozenset(("withdraw",)), (),
+            signer.keyid, "cli_bot", "TradeBot", "bot", "alice", frozenset(("withdraw",)), (),
             load_verifier(signer.jwk), "active", START - 100, None,
         )  # fmt: skip
         return signer.keyid

@@ -62,22 +62,11 @@ class Account:
         pending, name = visit.pending, fields.get("name", "")
         if pending is None:
             return RedirectResponse("/factors/new", 303)
-        now, seed = self._door.clock.now(), otp.Seed(pending.secret)
-        step = int(now // otp.STEP_SECONDS)
-        # A phone's clock may be a little off, and a wrong code here harms nobody.
-        found = seed.find(fields.get("code", ""), step - 1, step + 1)
-        if found is None:
-            return await self._new(visit, pending, "That is not the code that the new entry shows now.", name)
-        behind = await self._behind(visit, fields)
-        if isinstance(behind, Said):
-            return await self._new(visit, pending, _worded(behind), name)
-        reset = behind is not None and behind.kind == "recovery"
-        try:
-            kept = NewSeed("totp", name, pending.secret, position=min(found, step))
-            await self._presence.add_seed(visit.user, kept, "user", _address(request), reset=reset)
-        except ValueError as why:
-            return await self._new(visit, pending, f"{why}.".capitalize(), name)
-        visit.pending = None
+        visit.pending = None  # a form that was sent twice adds it once
+        said = await self._keep(visit, pending._replace(name=name), fields, _address(request))
+        if said:
+            visit.pending = pending
+            return await self._new(visit, pending, said, name)
         return RedirectResponse("/", 303)
 
     async def remove(self, request: Request) -> Response:
@@ -98,13 +87,36 @@ class Account:
     async def recovery(self, request: Request) -> Response:
         """Fresh recovery codes, shown on this answer and never again."""
         visit = self._door.visit(request)
-        behind = await self._behind(visit, await self._door.form(request, visit))
+        fields = await self._door.form(request, visit)
+        try:
+            await self._presence.room_for(visit.user, "recovery", "Recovery codes")
+        except ValueError as why:
+            return await self._page(visit, f"{why}.".capitalize())
+        behind = await self._behind(visit, fields)
         if behind is None or isinstance(behind, Said):
             return await self._page(visit, _worded(behind or Said("no-factor")))
         codes = await self._presence.add_recovery(
             visit.user, "user", _address(request), reset=behind.kind == "recovery"
         )
         return self._door.page("recovery.html", visit, codes=codes)
+
+    async def _keep(self, visit: Visit, fresh: NewSeed, fields: dict[str, str], address: str) -> str:
+        """Adds it, or says why not; the code that allows it is used up last."""
+        step = int(self._door.clock.now() // otp.STEP_SECONDS)
+        # A phone's clock may be a little off, and a wrong code here harms nobody.
+        found = otp.Seed(fresh.secret).find(fields.get("code", ""), step - 1, step + 1)
+        if found is None:
+            return "That is not the code that the new entry shows now."
+        try:
+            await self._presence.room_for(visit.user, fresh.kind, fresh.name)
+            behind = await self._behind(visit, fields)
+            if isinstance(behind, Said):
+                return _worded(behind)
+            reset = behind is not None and behind.kind == "recovery"
+            await self._presence.add_seed(visit.user, fresh._replace(position=found), "user", address, reset=reset)
+        except ValueError as why:
+            return f"{why}.".capitalize()
+        return ""
 
     async def _behind(self, visit: Visit, fields: dict[str, str]) -> Factor | Said | None:
         """The factor whose code came with the form; None where the user has none yet."""

@@ -24,6 +24,7 @@ _SAID = {
     "cooling": "Your factors were reset a short while ago. Until that time is over, nothing can be approved.",
     "no-factor": "You have nothing to approve this with yet.",
 }
+_FROZEN = "The keys of {} are frozen, and nothing that it asked for will be done. Tell the operator."
 
 
 class Approving:
@@ -65,6 +66,8 @@ class Approving:
                 await self._presence.deny(approval, "user", address)
             case "disown":
                 await self._presence.disown(approval, address)
+                # The question was denied or is long over: that the client is stopped is said beside it.
+                visit.said = _FROZEN.format(approval.client_name)
         return RedirectResponse(f"/approve/{approval.id}", 303)
 
     async def _own(self, request: Request, visit: Visit) -> Approval | None:
@@ -72,6 +75,7 @@ class Approving:
         return approval if approval is not None and approval.user == visit.user else None
 
     async def _page(self, visit: Visit, approval: Approval, said: Said | None = None) -> Response:
+        told, visit.said = visit.said, ""
         kinds = {factor.kind for factor in await self._factors.factors(visit.user)}
         return self._door.page(
             "approve.html",
@@ -80,7 +84,7 @@ class Approving:
             shown=self._shown(approval),
             state=approval.state_at(self._door.clock.now()),
             can=bool(kinds.intersection(approval.factors)),
-            said="" if said is None else _worded(said),
+            said=told if said is None else _worded(said),
         )
 
 

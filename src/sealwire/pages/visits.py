@@ -19,15 +19,19 @@ MOST_PLACES = 10_000
 
 
 class Visit:
-    """One browser's stay. `pending` is a factor that its user is about to add. `repr` shows the user alone."""
+    """
+    One browser's stay. `pending` is a factor that its user is about to add, `said` what the next page tells them. `repr`
+    shows the user alone.
+    """
 
-    __slots__ = ("begun_at", "csrf", "pending", "seen_at", "user")
+    __slots__ = ("begun_at", "csrf", "pending", "said", "seen_at", "user")
 
     def __init__(self, user: str, csrf: str, now: float) -> None:
         self.user = user
         self.csrf = csrf
         self.begun_at = self.seen_at = now
         self.pending: NewSeed | None = None
+        self.said = ""
 
     def __repr__(self) -> str:
         return f"Visit({self.user})"

@@ -16,7 +16,7 @@ export UV_LINK_MODE := copy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run tour test check format bench fuzz mutants threats manual lock clean
+.PHONY: help setup run tour test check format bench fuzz mutants threats manual pictures lock clean
 
 help:
 	@echo 'make setup     .venv and the foreign client of the tests, from the lock files'
@@ -30,6 +30,7 @@ help:
 	@echo 'make mutants   200 small damages to the protocol and the stages; the tests must notice each'
 	@echo 'make threats   write THREATS.md again from the stories'
 	@echo 'make manual    write the tables of docs/operating.md again from the settings'
+	@echo 'make pictures  take the pictures of the pages again, in the browser of the tests'
 	@echo 'make lock      resolve the dependencies again and write the lock files'
 	@echo 'make clean     remove what setup made'
 
@@ -69,6 +70,9 @@ threats: .venv/.stamp
 
 manual: .venv/.stamp
 	$(BIN)/python tests/house/manual.py --write
+
+pictures: setup
+	$(BIN)/python -m tests.pages.pictures
 
 # One resolution for every platform and Python; no header, no origins, so that the files name no index (docs/decisions/0001).
 lock: $(UV)

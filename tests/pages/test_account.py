@@ -235,8 +235,8 @@ async def test_ten_wrong_codes_an_hour(world: PagesWorld) -> None:
 # --- recovery --------------------------------------------------------------------------------------------------------
 
 
-async def test_recovery_codes_are_shown_once(world: PagesWorld) -> None:
-    """Ten, behind a code; on no page afterwards, and not in the store."""
+async def test_recovery_codes_are_shown_once_and_work_once(world: PagesWorld) -> None:
+    """Ten, behind a code; on no page afterwards, and not in the store. Fresh ones end the old."""
     await world.give_phone()
     alice = await world.signed_in()
     refused = await alice.post("/recovery", behind="000000")
@@ -250,6 +250,13 @@ async def test_recovery_codes_are_shown_once(world: PagesWorld) -> None:
     for code in codes:
         assert code not in page
         assert code.encode() not in kept
+    phone = (await world.factors.factors("alice"))[0]
+    assert (await alice.post(f"/factors/{phone.id}/remove", behind=codes[0])).status_code == 303
+    assert await world.factors.cooling_until("alice") == world.clock.at + DAY
+    assert said(await alice.post("/recovery", behind=codes[0])).startswith("The code that allows this is wrong.")
+    assert "Recovery codes" in (await alice.post("/recovery", behind=codes[1])).text
+    assert said(await alice.post("/recovery", behind=codes[2])).startswith("The code that allows this is wrong.")
+    assert await names(world) == ["Recovery codes"]
 
 
 async def test_recovery_codes_need_a_factor_first(world: PagesWorld) -> None:
@@ -280,23 +287,6 @@ async def test_after_a_recovery_nothing_is_approved_for_a_day(world: PagesWorld)
     world.clock.at = over
     answer = await alice.post(path, answer="approve", code=seed.code(int(world.clock.at // STEP_SECONDS)))
     assert (answer.status_code, await world.state(path)) == (303, "approved")
-
-
-async def test_each_recovery_code_works_once(world: PagesWorld) -> None:
-    """For removing, too, which begins the cool-down as well; fresh ones end the old."""
-    await world.give_phone()
-    alice = await world.signed_in()
-    codes = await recovery_codes(world, alice)
-    phone = (await world.factors.factors("alice"))[0]
-    assert (await alice.post(f"/factors/{phone.id}/remove", behind=codes[0])).status_code == 303
-    assert await world.factors.cooling_until("alice") == world.clock.at + DAY
-    again = await alice.post("/recovery", behind=codes[0])
-    assert said(again).startswith("The code that allows this is wrong.")
-    fresh = await alice.post("/recovery", behind=codes[1])
-    assert "Recovery codes" in fresh.text
-    stale = await alice.post("/recovery", behind=codes[2])
-    assert said(stale).startswith("The code that allows this is wrong.")
-    assert await names(world) == ["Recovery codes"]
 
 
 # --- what is listed --------------------------------------------------------------------------------------------------

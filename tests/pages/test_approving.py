@@ -90,7 +90,9 @@ async def test_wrong_codes(world: PagesWorld) -> None:
     """Each says how many are left; then not even the right one counts, and the owner is told."""
     path = await world.ask()
     alice = await world.signed_in()
-    heard = [said(await alice.post(path, answer="approve", code=code)) for code in ("000000", "", "x" * 8000, "１２３４５６")]
+    heard = [
+        said(await alice.post(path, answer="approve", code=code)) for code in ("000000", "", "x" * 8000, "１２３４５６")
+    ]
     assert heard == [
         "That is not the code. 4 more tries.", "That is not the code. 3 more tries.",
         "That is not the code. 2 more tries.", "That is not the code. 1 more try.",
@@ -127,7 +129,9 @@ async def test_this_was_not_me(world: PagesWorld) -> None:
     assert world.directory._keys[key].state == "frozen"
     assert "frozen" in [notice.about for notice in world.notices]
     page = await alice.get(path)
-    assert said(page) == "The keys of TradeBot are frozen, and nothing that it asked for will be done. Tell the operator."
+    assert (
+        said(page) == "The keys of TradeBot are frozen, and nothing that it asked for will be done. Tell the operator."
+    )
     assert said(await alice.get(path)) == ""
 
 

@@ -1,10 +1,12 @@
-"""The way in and out of the pages: whose form it is, who is signed in and for how long, and what every answer carries."""
+"""The way in and out of the pages: whose form it is, who is signed in, for how long, and what every answer carries."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
@@ -99,19 +101,20 @@ async def test_a_form_is_not_read_past_its_bound(world: PagesWorld) -> None:
     """Whoever pours is cut off, not stored."""
     read = 0
 
-    async def receive() -> dict[str, object]:
+    async def receive() -> MutableMapping[str, Any]:
         nonlocal read
         read += 1
         return {"type": "http.request", "body": b"a" * 1024, "more_body": True}
 
     statuses = []
 
-    async def send(message: dict[str, object]) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         statuses.append(message.get("status"))
 
     scope = {
         "type": "http", "method": "POST", "path": "/sign-in", "raw_path": b"/sign-in", "query_string": b"",
-        "root_path": "", "scheme": "https", "http_version": "1.1", "client": (HOME, 1), "server": ("pages.example", 443),
+        "root_path": "", "scheme": "https", "http_version": "1.1", "client": (HOME, 1),
+        "server": ("pages.example", 443),
         "headers": [(b"host", b"pages.example"), (b"origin", PAGES.encode()), (b"content-type", FORM.encode())],
     }  # fmt: skip
     await world.app(scope, receive, send)
@@ -122,7 +125,9 @@ async def test_a_form_is_not_read_past_its_bound(world: PagesWorld) -> None:
 # --- whose page it is ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["api.example", "evil.example", "pages.example.evil.example", "pages.example:8443", ""])
+@pytest.mark.parametrize(
+    "host", ["api.example", "evil.example", "pages.example.evil.example", "pages.example:8443", ""]
+)
 async def test_another_authority_has_no_pages(world: PagesWorld, host: str) -> None:
     """Whatever name leads here, a link's page is shown at its own alone."""
     for path in ("/", "/sign-in", "/style.css", "/nothing"):
@@ -215,7 +220,7 @@ async def test_signing_out_ends_it_here(world: PagesWorld) -> None:
     token = alice.cookie()
     answer = await alice.post("/sign-out")
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
-    assert 'Max-Age=0' in answer.headers["set-cookie"]
+    assert "Max-Age=0" in answer.headers["set-cookie"]
     assert dict(alice.http.cookies) == {}
     thief = world.visitor()
     thief.http.cookies.set("__Host-sealwire", token, domain="pages.example")
@@ -375,7 +380,8 @@ async def every_answer(world: PagesWorld) -> list[httpx2.Response]:
         await stranger.get("/sign-in"), await stranger.get("/"), await stranger.get("/style.css"),
         await stranger.get("/icon.svg"), await stranger.get("/nothing"), await stranger.post("/", name="x"),
         await stranger.get("//evil.example/"), await stranger.get("/sign-in/"),
-        await stranger.post("/sign-in", name="alice", password="wrong"), await stranger.post("/sign-in", {"origin": None}),
+        await stranger.post("/sign-in", name="alice", password="wrong"),
+        await stranger.post("/sign-in", {"origin": None}),
         await stranger.http.get("/", headers={"host": "evil.example"}),
         await alice.get("/"), await alice.get(path), await alice.get("/approve/apr_1"), await alice.get("/factors/new"),
         await alice.post(path, answer="deny"), await alice.post("/sign-out"),

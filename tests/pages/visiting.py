@@ -59,7 +59,13 @@ class PagesWorld:
     """The pages of one deployment, and what lies behind them."""
 
     def __init__(
-        self, folder: Path, *, origin: str = PAGES, sign_in: SignIn = known, store: Any = None, development: bool = False
+        self,
+        folder: Path,
+        *,
+        origin: str = PAGES,
+        sign_in: SignIn = known,
+        store: Any = None,
+        development: bool = False,
     ) -> None:
         self.clock = SetClock()
         self.at_start = START

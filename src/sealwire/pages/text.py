@@ -13,6 +13,8 @@ from typing import NamedTuple
 _GROUP = 4
 # From here on a value without a space is read in groups: nobody compares thirty letters at once.
 _LONG = 20
+# Letters and a symbol by category, drawn as nothing: Hangul fillers, and the empty cell of Braille.
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 
 
 class Piece(NamedTuple):
@@ -30,8 +32,10 @@ class Piece(NamedTuple):
 def pieces(text: str) -> list[Piece]:
     """The text in its order, nothing left out."""
     found: list[Piece] = []
-    for character in text:
+    for at, character in enumerate(text):
         kind = _kind(character)
+        if character == " " and (at in (0, len(text) - 1) or text[at - 1] == " "):
+            kind = "hidden"  # where no eye finds it
         if found and found[-1].kind == kind == "plain":
             found[-1] = Piece(kind, found[-1].text + character)
         else:
@@ -49,5 +53,6 @@ def groups(text: str) -> list[list[Piece]]:
 def _kind(character: str) -> str:
     if " " <= character <= "~":
         return "plain"
-    # A combining mark would sit on what stands before it.
-    return "odd" if character.isprintable() and not unicodedata.combining(character) else "hidden"
+    # A mark would sit on what stands before it, or around it.
+    marks = unicodedata.category(character).startswith("M")
+    return "odd" if character.isprintable() and not marks and character not in _BLANK else "hidden"

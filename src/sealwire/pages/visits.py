@@ -20,8 +20,8 @@ MOST_PLACES = 10_000
 
 class Visit:
     """
-    One browser's stay. `pending` is a factor that its user is about to add, `said` what the next page tells them. `repr`
-    shows the user alone.
+    One browser's stay. `pending` is a factor that its user is about to add, `said` what the next page tells them.
+    `repr` shows the user alone.
     """
 
     __slots__ = ("begun_at", "csrf", "pending", "said", "seen_at", "user")

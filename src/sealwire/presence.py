@@ -139,7 +139,7 @@ class Presence:
         return [f"{code[:1]}-{code[1:5]}-{code[5:9]}-{code[9:]}" for code in codes]
 
     async def room_for(self, user: str, kind: str, name: str) -> None:
-        """To be asked before a code is used up for it. Raises: ValueError for a name that cannot be, or one too many."""
+        """Asked before a code is used up for it. Raises: ValueError for a name that cannot be, or one too many."""
         if not _NAME.fullmatch(name.strip()):
             raise ValueError("a name has 1 to 60 characters")
         staying = [one for one in await self._factors.factors(user) if kind != "recovery" or one.kind != "recovery"]

@@ -16,7 +16,7 @@ from sealwire.call import Approval, KeyRecord
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
 from sealwire.pages.app import build_pages
 from sealwire.pages.door import SignIn
-from sealwire.ports import Approvals, Factors
+from sealwire.ports.people import Approvals, Factors
 from sealwire.presence import NewSeed, Presence, Terms
 from sealwire.protocol.approval import Shown
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier

@@ -174,6 +174,12 @@ def wire(
     for rule in rules:
         if rule.template.startswith(BASE):
             raise Misuse(f'rules: path = "{rule.template}" is below {BASE}, which the guard serves itself')
+        whole = rule.approve is not None and rule.idempotency_required and not (rule.observe or rule.session_mac)
+        if rule.profile == "critical" and not whole:
+            raise Misuse(
+                f'rules: path = "{rule.template}" is critical: it has terms of approval, its calls have an idempotency'
+                " key, and it is neither observed nor signed by a session"
+            )
     published = Published(
         deployment.origin, rules, rotation_overlap_seconds, deployment.external_prefix.decode("ascii")
     )

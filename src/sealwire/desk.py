@@ -15,6 +15,9 @@ from sealwire.protocol import approval as form
 from sealwire.protocol.approval import Shown
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 
+# Of a sentence, in `detail`; whole it stands beside it.
+_SAID = 200
+
 
 class Desk:
     """Asks, and reads what was asked."""
@@ -58,7 +61,8 @@ class Desk:
             text = f"{caller.client_name} asks for your approval. The page shows what for."
             self.notices.tell(Notice(caller.user, "asked", "Something waits for your approval", text, link))
         told = {"id": kept.id, "url": link, "sentence": shown.sentence, "expires_at": int(kept.expires_at)}
-        return Refusal("approval-required", cause, f'"{shown.sentence}"', failed="policy", members={"approval": told})
+        said = shown.sentence if len(shown.sentence) <= _SAID else f"{shown.sentence[:_SAID]}…"
+        return Refusal("approval-required", cause, f'"{said}"', failed="policy", members={"approval": told})
 
     def binding(self, call: Call, shown: Shown) -> tuple[bytes, ...]:
         """Keyed digests of all that an approval of this call is bound to."""

@@ -234,7 +234,7 @@ class Guard:
             trace.decided(call, self._deployment.policy), nonce, claimed, "" if approval is None else approval.id
         )
         if outcome == "unapproved":
-            raise Refusal("approval-required", "spent", "This approval was used before.", failed="policy")
+            raise Refusal("approval-required", "spent", "This approval is no longer good.", failed="policy")
         if outcome == "seen":
             raise Refusal("replay-detected", "durable-nonce", failed="replay")
         if outcome == "late":

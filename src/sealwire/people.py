@@ -84,4 +84,4 @@ class People:
 
     async def thaw(self, client: str) -> int:
         """Lets the frozen keys of a client sign again; how many there were. Its old sessions stay over."""
-        return await self._ports.directory.thaw(client)
+        return await self.presence.thaw(client, _HERE)

@@ -104,6 +104,15 @@ class Presence:
         self._notices.tell(Notice(approval.user, "frozen", "A client of yours was frozen", text))
         return frozen
 
+    async def thaw(self, client: str, address: str) -> int:
+        """The operator lets a client go on; how many keys sign again."""
+        now = self._clock.now()
+        request_id = identifier("req", int(now * 1000), self._entropy(RANDOM_BYTES))
+        decision = Decision(
+            request_id, now, "thawed", "operator", client, "", "", address, "", "", self._terms.policy
+        )  # fmt: skip
+        return await self._approvals.thaw(client, decision)
+
     async def show(self, user: str, code: str) -> Factor | Said:
         """The factor that the user just used, for something else than an approval."""
         found = await self._judged(user, "", code, KINDS)
@@ -119,6 +128,8 @@ class Presence:
         Adds what makes one-time codes. `reset`: it was not added behind another factor of the user, so nothing is
         approved until the cool-down is over. Raises: ValueError for a name or a seed that cannot be, or one too many.
         """
+        if seed.kind not in ("totp", "hotp"):
+            raise ValueError("a seed makes codes by time (totp) or by count (hotp)")
         otp.Seed(seed.secret, seed.algorithm, seed.digits)
         secret = {"secret": base64.b32encode(seed.secret).decode("ascii")}
         parameters = (seed.algorithm, seed.digits, seed.position)
@@ -127,15 +138,15 @@ class Presence:
     async def add_recovery(self, user: str, by: str, address: str, *, reset: bool = False) -> list[str]:
         """Fresh recovery codes in place of the old ones; they are shown once. Raises: ValueError for one too many."""
         await self.room_for(user, "recovery", "Recovery codes")
-        for old in await self._factors.factors(user):
-            if old.kind == "recovery":
-                await self.remove(user, old, by, address, reset=False)
+        old = next((one.id for one in await self._factors.factors(user) if one.kind == "recovery"), "")
         codes = []
         for number in range(RECOVERY_CODES):
             drawn = base64.b32encode(self._entropy(8)).decode("ascii").lower()[:12]
             codes.append(f"{number}{drawn}")
         hashes = [await self._hashed(code) for code in codes]
-        await self._add(user, "recovery", "Recovery codes", {"hashes": hashes}, ("", 0, 0), by, address, reset=reset)
+        await self._add(
+            user, "recovery", "Recovery codes", {"hashes": hashes}, ("", 0, 0), by, address, reset=reset, replaces=old
+        )
         return [f"{code[:1]}-{code[1:5]}-{code[5:9]}-{code[9:]}" for code in codes]
 
     async def room_for(self, user: str, kind: str, name: str) -> None:
@@ -148,10 +159,9 @@ class Presence:
 
     async def remove(self, user: str, factor: Factor, by: str, address: str, *, reset: bool) -> bool:
         """Ends a factor; `reset` as above, and whenever it was the last one. False if it is gone."""
-        others = [one for one in await self._factors.factors(user) if one.id != factor.id]
-        cooling = self._cooling_until() if reset or not others else 0
+        until = self._cooling_until()
         decision = self._decision("factor-removed", f"{factor.kind}/{by}", user, address)
-        removed = await self._factors.remove(factor.id, user, decision, cooling)
+        removed = await self._factors.remove(factor.id, user, decision, until if reset else 0, until)
         if removed:
             self._tell(user, "factor-removed", f"Your factor “{factor.name}” was removed.")
         return removed
@@ -167,6 +177,7 @@ class Presence:
         address: str,
         *,
         reset: bool,
+        replaces: str = "",
     ) -> Factor:
         name = name.strip()
         await self.room_for(user, kind, name)
@@ -175,7 +186,7 @@ class Presence:
         wrapped = self._keyring.wrap(json.dumps(secret).encode("ascii"), _context(factor_id, user))
         factor = Factor(factor_id, user, kind, name, wrapped, *parameters, now)
         decision = self._decision("factor-added", f"{kind}/{by}", user, address)
-        await self._factors.add(factor, decision, self._cooling_until() if reset else 0)
+        await self._factors.add(factor, decision, self._cooling_until() if reset else 0, replaces)
         self._tell(user, "factor-added", f"The factor “{name}” was added to your account.")
         return factor
 

@@ -38,6 +38,7 @@ PHONE = Factor("fac_1", "alice", "totp", "Phone", b"wrapped", "SHA1", 6, 100, ST
 MOVE = Move("fac_1", 100, 200)
 YES = Decision("apr_1", START, "approved", "totp", "cli_a", "alice", "key_a", "192.0.2.9", "", "/v1/withdrawals", "p")
 NO = YES._replace(outcome="denied", code="user")
+THAWED = NO._replace(outcome="thawed", code="operator")
 ENTERED = Decision("req_1", START, "entered", "ok", "cli_a", "alice", "key_a", "192.0.2.1", "POST", "/v1/w", "p")
 NONCE = DurableNonce("key_a", "n" * 22, START + 60, 20)
 CLAIM = IdempotencyClaim("cli_a alice", b"key", b"print")
@@ -131,12 +132,10 @@ async def test_another_call_asks_anew(processes: list[Process], other: dict[str,
 
 
 async def test_what_no_longer_waits_is_asked_anew(processes: list[Process], clock: SetClock) -> None:
-    """Denied, approved, or past its time at the exact second: the same call is a new question."""
+    """Denied, or past its time at the exact second: the same call is a new question."""
     process = processes[0]
-    await give_phone(process)
     await process.approvals.ask(ASKED)
     assert await process.approvals.deny("apr_1", NO)
-    await approved(process, ASKED._replace(id="apr_2"))
     third = ASKED._replace(id="apr_3")
     assert await process.approvals.ask(third) == third
     clock.at = UNTIL - 0.001
@@ -569,12 +568,13 @@ async def test_thawed(processes: list[Process], clock: SetClock) -> None:
     await process.approvals.freeze("cli_b", "alice", NO)
     clock.at = START + 5
     await process.approvals.freeze("cli_a", "alice", NO)
-    assert await last.directory.thaw("cli_a") == 2
+    assert await last.approvals.thaw("cli_a", THAWED) == 2
     for keyid, was in ((first.keyid, "retiring"), (second.keyid, "active")):
         key = await process.directory.key(keyid)
         assert key is not None
         assert (key.state, key.frozen_at) == (was, START + 5)
-    assert await process.directory.thaw("cli_a") == 0
+    assert await process.approvals.thaw("cli_a", THAWED) == 0
+    assert recorded(process) == [NO, NO, THAWED], "what changed nothing is no record"
     assert await states(process, "cli_b") == ["frozen"]
     clock.at = START + 9
     assert await process.approvals.freeze("cli_a", "alice", NO) == 2
@@ -590,11 +590,11 @@ async def test_revoked_stays_revoked(processes: list[Process]) -> None:
     await process.approvals.freeze("cli_a", "alice", NO)
     assert await process.directory.revoke(first.keyid)
     assert await states(last, "cli_a") == ["frozen", "revoked"]
-    assert await last.directory.thaw("cli_a") == 1
+    assert await last.approvals.thaw("cli_a", THAWED) == 1
     assert await states(process, "cli_a") == ["active", "revoked"]
     await process.approvals.freeze("cli_a", "alice", NO)
     assert await process.directory.revoke_client("cli_a") == 1
-    assert await last.directory.thaw("cli_a") == 0
+    assert await last.approvals.thaw("cli_a", THAWED) == 0
     assert await states(last, "cli_a") == ["revoked", "revoked"]
 
 
@@ -608,7 +608,7 @@ async def test_what_waits_is_denied_with_the_freeze(processes: list[Process], cl
         await approved(process, ASKED._replace(id=name), Move("fac_1", 100 + i, 101 + i))
         if name == "apr_used":
             assert await process.ledger.record(ENTERED, approval=name) == "recorded"
-    await process.approvals.ask(ASKED)
+    await process.approvals.ask(ASKED._replace(key="k1"))
     await process.approvals.ask(ASKED._replace(id="apr_client", client="cli_b"))
     await approved(process, ASKED._replace(id="apr_user", user="bob"), Move("fac_2", 100, 101))
     clock.at = START + 5
@@ -653,6 +653,42 @@ async def test_removed_by_its_user_alone(processes: list[Process]) -> None:
     assert (await process.factors.factors("alice"), recorded(process)) == ([], [removed])
     await process.approvals.ask(ASKED)
     assert await process.approvals.approve("apr_1", MOVE, await tried(process), YES) == "raced"
+
+
+async def test_of_two_removals_at_once_the_last_one_cools(processes: list[Process]) -> None:
+    """Which one is the last is judged where it is removed."""
+    process, last = processes[0], processes[-1]
+    await give_phone(process)
+    await process.factors.add(PHONE._replace(id="fac_2"), YES)
+    await asyncio.gather(
+        process.factors.remove("fac_1", "alice", NO, 0, START + 300),
+        last.factors.remove("fac_2", "alice", NO, 0, START + 300),
+    )
+    assert await process.factors.cooling_until("alice") == START + 300
+
+
+async def test_a_factor_in_place_of_another(processes: list[Process]) -> None:
+    """One step: no moment has neither, and another user's stays."""
+    process, last = processes[0], processes[-1]
+    await give_phone(process)
+    await process.factors.add(PHONE._replace(id="fac_2", user="bob"), YES)
+    await process.factors.add(PHONE._replace(id="fac_3"), YES, replaces="fac_1")
+    await process.factors.add(PHONE._replace(id="fac_4"), YES, replaces="fac_2")
+    assert [factor.id for factor in await last.factors.factors("alice")] == ["fac_3", "fac_4"]
+    assert [factor.id for factor in await last.factors.factors("bob")] == ["fac_2"]
+
+
+async def test_nobody_is_asked_again_after_a_yes(processes: list[Process], clock: SetClock) -> None:
+    """A caller that lost what it knew gets the approval that is there, until it is used or over."""
+    process, last = processes[0], processes[-1]
+    await give_phone(process)
+    assert (await process.approvals.ask(ASKED)).id == "apr_1"
+    assert await process.approvals.approve("apr_1", MOVE, await tried(process), YES) == "approved"
+    again = ASKED._replace(id="apr_2")
+    held = await last.approvals.ask(again)
+    assert (held.id, held.state) == ("apr_1", "approved")
+    assert await process.ledger.record(ENTERED, None, None, "apr_1") == "recorded"
+    assert (await last.approvals.ask(again)).id == "apr_2"
 
 
 async def test_cooling_is_never_shortened(processes: list[Process]) -> None:

@@ -88,9 +88,9 @@ BOUNDS: dict[str, int] = {
     "idle seconds of a visit": visits.IDLE_SECONDS,
     "seconds of a visit in all": visits.WHOLE_SECONDS,
     "bytes of a form": door._FORM_BYTES,
-    "sign-ins from one network in a minute": door._LIMITS[0].quota,
-    "sign-ins for one name from one network in a minute": door._LIMITS[1].quota,
-    "sign-ins for one name in an hour": door._LIMITS[2].quota,
+    "sign-ins from one network in a minute": door._FROM_HERE[0].quota,
+    "sign-ins for one name from one network in a minute": door._FROM_HERE[1].quota,
+    "sign-ins for one name in an hour": door._FROM_ANYWHERE.quota,
     "sign-ins that the app judges at once": door._SIGNING_IN_AT_ONCE,
     "approvals on a user's page": account._RECENT,
     "notices on their way, in each process": notice._WAITING,
@@ -143,7 +143,8 @@ def test_every_bound_is_the_code_s() -> None:
     assert memory.MAX_SESSIONS == sqlite_sessions.MAX_SESSIONS
     assert tuple(sessions.DEFAULT_TERMS) == (BOUNDS["seconds that a session lasts, by default"], 65_536)
     assert sqlite._PURGE_EVERY_SECONDS == 1
-    assert [limit.period_seconds for limit in door._LIMITS] == [60, 60, people.USER_TRIES_SECONDS]
+    limits = (*door._FROM_HERE, door._FROM_ANYWHERE)
+    assert [limit.period_seconds for limit in limits] == [60, 60, people.USER_TRIES_SECONDS]
     assert bounds_of(ApproveTable.model_fields["within"]) == ", 30 to 600"
     assert (sqlite_approvals._DAY, Terms()) == (86_400, Terms(10, 86_400))
 

@@ -87,7 +87,7 @@ async def test_keys_that_were_made_before_it_was_found_out(both: Begun) -> None:
     # What the operator ends meanwhile is not thawed, and what was retiring goes on to retire.
     assert await world.people.revoke(theirs.keyid)
     world.clock.at += 1
-    await world.people.thaw("cli_alice")
+    await world.presence.thaw("cli_alice", "192.0.2.9")
     assert await states(world) == {stolen.keyid: "retiring", theirs.keyid: "revoked"}
     assert world.entered == []
 
@@ -102,7 +102,7 @@ async def test_the_owner_goes_on_after_the_thaw(both: Begun) -> None:
     waits = await asked_for(world, session)
     await world.presence.disown(await world.approval(waits), "192.0.2.9")
     world.clock.at = START + 30
-    assert await world.people.thaw("cli_alice") == 1
+    assert await world.presence.thaw("cli_alice", "192.0.2.9") == 1
     session = await open_session(world)
     assert code_of(await ask(world, session, approval=waits), session) == "approval-denied"
     again = await asked_for(world, session)

@@ -285,9 +285,6 @@ class Directory(Protocol):
     async def key_set_version(self, thumbprints: str, now: float) -> tuple[int, int]:
         """Version and issue time (Unix seconds) of the server's key set; another set gets the next version."""
 
-    async def thaw(self, client: str) -> int:
-        """Lets the frozen keys of a client sign again; how many there were. Sessions that were frozen stay over."""
-
 
 class Observer(Protocol):
     """Hears of each outcome after it went out. Must not block; what it raises is counted and goes no further."""

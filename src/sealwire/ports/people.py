@@ -46,7 +46,8 @@ class Approvals(Protocol):
 
     async def ask(self, approval: Approval) -> Approval:
         """
-        Keeps it, or gives back the one that waits for the same user about the same call of the same key.
+        Keeps it, or gives back the one that the same user was asked about the same call of the same key, and that
+        waits or was approved and not used: nobody is asked twice.
 
         Raises: Refusal rate-limited past PENDING_OF_A_USER.
         """
@@ -74,6 +75,12 @@ class Approvals(Protocol):
         """
         "This was not me": every key of the client that may sign is frozen, whatever of it waits or was approved and not
         used is denied, and the decision is recorded. How many keys were frozen.
+        """
+
+    async def thaw(self, client: str, decision: Decision) -> int:
+        """
+        Lets the frozen keys of a client sign again, and records the decision if there were some; how many there were.
+        Sessions that were opened before stay over.
         """
 
 
@@ -107,11 +114,19 @@ class Factors(Protocol):
     async def factors(self, user: str) -> list[Factor]:
         """The user's factors, oldest first."""
 
-    async def add(self, factor: Factor, decision: Decision, cooling_until: float = 0) -> None:
-        """Keeps a new factor. `cooling_until`: until then no factor of this user approves anything."""
+    async def add(self, factor: Factor, decision: Decision, cooling_until: float = 0, replaces: str = "") -> None:
+        """
+        Keeps a new factor, in place of the one with the id `replaces` where there is one. `cooling_until`: until then
+        no factor of this user approves anything.
+        """
 
-    async def remove(self, factor_id: str, user: str, decision: Decision, cooling_until: float = 0) -> bool:
-        """Ends a factor of this user; False if there is none."""
+    async def remove(
+        self, factor_id: str, user: str, decision: Decision, cooling_until: float = 0, if_last: float = 0
+    ) -> bool:
+        """
+        Ends a factor of this user; False if there is none. `if_last`: until then nothing is approved if it was the
+        user's last one.
+        """
 
     async def move(self, move: Move, user: str, attempt: Attempt, now: float) -> bool:
         """Uses a factor once, for something else than an approval; False if it has moved meanwhile."""

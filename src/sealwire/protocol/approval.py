@@ -22,6 +22,8 @@ PARTS = ("authority", "method", "path", "query", "content type", "body", "senten
 #: States of an approval. One past its time counts as expired, whatever stands in the store.
 STATES = ("pending", "approved", "denied", "expired", "used")
 ID = re.compile(rb"apr_[0-9A-Z]{26}")
+#: Characters of one member, and of a sentence that an app says: nobody reads more, and it is kept for months.
+MAX_SHOWN = 16_384
 _SLOT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -83,6 +85,8 @@ class Sentence(NamedTuple):
 
 def _text(name: str, value: object) -> str:
     if isinstance(value, str):
+        if len(value) > MAX_SHOWN:
+            raise _unfit(f"/{name}", f"The member is shown to a person, and is longer than {MAX_SHOWN} characters.")
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

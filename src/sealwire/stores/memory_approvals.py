@@ -39,12 +39,14 @@ class MemoryApprovals:
     async def ask(self, approval: Approval) -> Approval:
         """As the port says."""
         fresh, now = approval, approval.asked_at
-        waiting = [one for one in self._approvals.values() if one.user == fresh.user and one.state_at(now) == "pending"]
-        for held in waiting:
-            if (held.client, held.key, held.binding) == (fresh.client, fresh.key, fresh.binding):
+        own = [one for one in self._approvals.values() if one.user == fresh.user]
+        for held in own:
+            same = (held.client, held.key, held.binding) == (fresh.client, fresh.key, fresh.binding)
+            if same and held.state_at(now) in ("pending", "approved"):
                 return held
+        waiting = [one.expires_at for one in own if one.state_at(now) == "pending"]
         if len(waiting) >= PENDING_OF_A_USER:
-            raise too_many_questions(min(one.expires_at for one in waiting) - now)
+            raise too_many_questions(min(waiting) - now)
         self._approvals[fresh.id] = fresh
         return fresh
 
@@ -100,23 +102,36 @@ class MemoryApprovals:
         self._ledger.decisions.append(decision)
         return self._directory.freeze(client, user, now)
 
+    async def thaw(self, client: str, decision: Decision) -> int:
+        """As the port says."""
+        thawed = self._directory.thaw(client)
+        if thawed:
+            self._ledger.decisions.append(decision)
+        return thawed
+
     async def factors(self, user: str) -> list[Factor]:
         """As the port says."""
         return sorted((one for one in self._factors.values() if one.user == user), key=lambda one: one.added_at)
 
-    async def add(self, factor: Factor, decision: Decision, cooling_until: float = 0) -> None:
+    async def add(self, factor: Factor, decision: Decision, cooling_until: float = 0, replaces: str = "") -> None:
         """As the port says."""
+        old = self._factors.get(replaces)
+        if old is not None and old.user == factor.user:
+            del self._factors[replaces]
         self._factors[factor.id] = factor
         self._cool(factor.user, cooling_until)
         self._ledger.decisions.append(decision)
 
-    async def remove(self, factor_id: str, user: str, decision: Decision, cooling_until: float = 0) -> bool:
+    async def remove(
+        self, factor_id: str, user: str, decision: Decision, cooling_until: float = 0, if_last: float = 0
+    ) -> bool:
         """As the port says."""
         held = self._factors.get(factor_id)
         if held is None or held.user != user:
             return False
         del self._factors[factor_id]
-        self._cool(user, cooling_until)
+        left = any(one.user == user for one in self._factors.values())
+        self._cool(user, cooling_until if left else max(cooling_until, if_last))
         self._ledger.decisions.append(decision)
         return True
 

@@ -166,8 +166,8 @@ class MemoryDirectory:
         """As the port says."""
         return [key for key in self._keys.values() if client is None or key.client == client]
 
-    async def thaw(self, client: str) -> int:
-        """As the port says."""
+    def thaw(self, client: str) -> int:
+        """The keys of a client sign again; for the approvals of the same store."""
         frozen = [key for key in self._keys.values() if key.client == client and key.state == "frozen"]
         for key in frozen:
             self._keys[key.keyid] = key._replace(state="active" if key.expires_at is None else "retiring")

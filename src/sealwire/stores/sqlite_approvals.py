@@ -52,13 +52,15 @@ class SqliteApprovals:
 
         def work(connection: sqlite3.Connection) -> Approval:
             _sweep(connection, fresh.asked_at)
-            waiting = " WHERE user = ? AND state = 'pending' AND expires > ?"
-            rows = connection.execute(_APPROVAL + waiting, (fresh.user, fresh.asked_at)).fetchall()
-            for held in map(_approval, rows):
+            open_ones = " WHERE user = ? AND state IN ('pending', 'approved') AND expires > ?"
+            rows = connection.execute(_APPROVAL + open_ones, (fresh.user, fresh.asked_at)).fetchall()
+            found = [_approval(row) for row in rows]
+            for held in found:
                 if (held.client, held.key, held.binding) == (fresh.client, fresh.key, fresh.binding):
                     return held
-            if len(rows) >= PENDING_OF_A_USER:
-                raise too_many_questions(min(row[11] for row in rows) - fresh.asked_at)
+            waiting = [held.expires_at for held in found if held.state == "pending"]
+            if len(waiting) >= PENDING_OF_A_USER:
+                raise too_many_questions(min(waiting) - fresh.asked_at)
             marks = ", ".join("?" * len(values))
             connection.execute(f"INSERT INTO approvals VALUES ({marks})", values)  # noqa: S608  # marks alone
             return fresh
@@ -152,27 +154,43 @@ class SqliteApprovals:
 
         return await self._file.write(work, _FAULT)
 
+    async def thaw(self, client: str, decision: Decision) -> int:
+        """As the port says."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            sql = "UPDATE keys SET frozen = 0 WHERE client = ? AND frozen = 1 AND state <> 'revoked'"
+            thawed = connection.execute(sql, (client,)).rowcount
+            if thawed:
+                connection.execute(INSERT_DECISION, decision)
+            return thawed
+
+        return await self._file.write(work, _FAULT)
+
     async def factors(self, user: str) -> list[Factor]:
         """As the port says."""
         return [Factor(*row) for row in self._file.read(_FACTOR + " WHERE user = ? ORDER BY added", user, fault=_FAULT)]
 
-    async def add(self, factor: Factor, decision: Decision, cooling_until: float = 0) -> None:
+    async def add(self, factor: Factor, decision: Decision, cooling_until: float = 0, replaces: str = "") -> None:
         """As the port says."""
 
         def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM factors WHERE id = ? AND user = ?", (replaces, factor.user))
             connection.execute("INSERT INTO factors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", factor)
             _cool(connection, factor.user, cooling_until)
             connection.execute(INSERT_DECISION, decision)
 
         await self._file.write(work, _FAULT)
 
-    async def remove(self, factor_id: str, user: str, decision: Decision, cooling_until: float = 0) -> bool:
+    async def remove(
+        self, factor_id: str, user: str, decision: Decision, cooling_until: float = 0, if_last: float = 0
+    ) -> bool:
         """As the port says."""
 
         def work(connection: sqlite3.Connection) -> bool:
             gone = bool(connection.execute("DELETE FROM factors WHERE id = ? AND user = ?", (factor_id, user)).rowcount)
             if gone:
-                _cool(connection, user, cooling_until)
+                left = connection.execute("SELECT 1 FROM factors WHERE user = ? LIMIT 1", (user,)).fetchone()
+                _cool(connection, user, cooling_until if left else max(cooling_until, if_last))
                 connection.execute(INSERT_DECISION, decision)
             return gone
 

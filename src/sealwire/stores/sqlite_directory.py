@@ -131,11 +131,6 @@ class SqliteDirectory:
         sql = "UPDATE keys SET state = 'revoked' WHERE client = ? AND state <> 'revoked'"
         return await self._file.write(lambda connection: connection.execute(sql, (client,)).rowcount, _FAULT)
 
-    async def thaw(self, client: str) -> int:
-        """As the port says."""
-        sql = "UPDATE keys SET frozen = 0 WHERE client = ? AND frozen = 1 AND state <> 'revoked'"
-        return await self._file.write(lambda connection: connection.execute(sql, (client,)).rowcount, _FAULT)
-
     async def key_set_version(self, thumbprints: str, now: float) -> tuple[int, int]:
         """As the port says."""
 

@@ -254,10 +254,10 @@ async def test_recovery_codes_are_shown_once_and_work_once(world: PagesWorld) ->
     for code in codes:
         assert code not in page
         assert code.encode() not in kept
-    page = await alice.post("/recovery", behind=codes[1])
+    answer = await alice.post("/recovery", behind=codes[1])
     assert await world.factors.cooling_until("alice") == world.clock.at + DAY
     assert said(await alice.post("/recovery", behind=codes[2])).startswith("The code that allows this is wrong.")
-    fresh = written(page)
+    fresh = written(answer)
     world.clock.at += 5
     phone = (await world.factors.factors("alice"))[0]
     assert (await alice.post(f"/factors/{phone.id}/remove", behind=fresh[0])).status_code == 303

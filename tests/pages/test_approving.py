@@ -152,7 +152,7 @@ async def test_this_was_not_me_is_never_too_late(world: PagesWorld, state: str) 
     assert 'value="deny"' not in page
     await alice.post(path, answer="disown")
     assert world.directory._keys[key].state == "frozen"
-    assert await world.state(path) == {"expired": "denied", "approved": "denied", "used": "used"}[state]
+    assert await world.state(path) == {"expired": "expired", "approved": "denied", "used": "used"}[state]
 
 
 @pytest.mark.parametrize("answer", ["", "yes", "Approve", "approve "])

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
-from sealwire.client.errors import KeyUnknown
+from sealwire.client.errors import ApprovalRequired, KeyUnknown
 from sealwire.pages.text import pieces
 from sealwire.protocol.otp import Seed
 from tests.pages.looking import AXE, DESKTOP, PHONE, Looking, Scheme, code, looking, press, sign_in
@@ -74,6 +75,13 @@ def _nothing_is_said(look: Looking) -> Iterator[None]:
 # --- what a person does ----------------------------------------------------------------------------------------------
 
 
+def asked(bot: httpx2.Client, key: str) -> ApprovalRequired:
+    """What the bot hears when it tries to withdraw."""
+    with pytest.raises(ApprovalRequired) as heard:
+        bot.post("/v1/withdrawals", json=WITHDRAWAL, headers={"Idempotency-Key": key})
+    return heard.value
+
+
 def add_phone(page: Page) -> Seed:
     """On the page of a new factor: types what the entry shows. A code of the step before leaves this one's."""
     for _ in range(2):  # the step may end meanwhile
@@ -90,16 +98,15 @@ def test_a_person_approves(look: Looking) -> None:
     """The bot asks; its user signs in, adds a phone, reads, approves; the bot's call goes through, once."""
     password = look.user("alice", phone=False)
     with look.bot("alice") as bot, look.page() as page:
-        asked = bot.post("/v1/withdrawals", json=WITHDRAWAL, headers={"Idempotency-Key": "a-1"}).json()
-        told = asked["approval"]
-        page.goto(told["url"])
+        told = asked(bot, "a-1")
+        page.goto(told.link)
         assert page.title() == "Sign in"
         assert page.evaluate("document.activeElement.id") == "name"
         sign_in(page, "alice", "wrong")
         assert page.get_by_role("alert").inner_text() == "Name and password do not fit together."
         assert page.input_value("#name") == "alice"
         sign_in(page, "alice", password)
-        assert page.url == told["url"]
+        assert page.url == told.link
         assert page.locator("#code").count() == 0
         with page.expect_navigation():
             page.get_by_role("link", name="Add a factor").click()
@@ -109,7 +116,7 @@ def test_a_person_approves(look: Looking) -> None:
             page.locator("ul.approvals a").click()
         for name, value in WITHDRAWAL.items():
             assert page.locator(f"[data-value={name}]").inner_text() == value
-        assert page.locator(".sentence").inner_text() == told["sentence"]
+        assert page.locator(".sentence").inner_text() == told.sentence
         assert "Asked by alice-bot from 127.0.0.1" in page.locator(".asked").inner_text()
         page.fill("#code", "000000")
         press(page, "Approve")
@@ -117,7 +124,7 @@ def test_a_person_approves(look: Looking) -> None:
         page.fill("#code", code(seed))
         press(page, "Approve")
         assert page.locator("h1").inner_text() == "You approved this"
-        again = {"Idempotency-Key": "a-1", "Sealwire-Approval": told["id"]}
+        again = {"Idempotency-Key": "a-1", "Sealwire-Approval": told.approval}
         done = bot.post("/v1/withdrawals", json=WITHDRAWAL, headers=again)
         assert done.status_code == 201, done.text
         page.reload()
@@ -130,14 +137,14 @@ def test_a_person_says_no_and_then_stops_the_bot(look: Looking) -> None:
     with look.bot("dora") as bot, look.page("dora") as page:
         for key, button, told in (("d-1", "Deny", "This was denied"), ("d-2", "This was not me", "This was denied")):
             fields = {"Idempotency-Key": key}
-            approval = bot.post("/v1/withdrawals", json=WITHDRAWAL, headers=fields).json()["approval"]
-            page.goto(approval["url"])
+            approval = asked(bot, key)
+            page.goto(approval.link)
             press(page, button)
             assert page.locator("h1").inner_text() == told
-            fields |= {"Sealwire-Approval": approval["id"]}
+            fields |= {"Sealwire-Approval": approval.approval}
             if button == "Deny":
                 heard = bot.post("/v1/withdrawals", json=WITHDRAWAL, headers=fields)
-                assert heard.json()["code"] == "approval-denied"
+                assert (heard.status_code, heard.json()["code"]) == (403, "approval-denied")
             else:
                 with pytest.raises(KeyUnknown):
                     bot.post("/v1/withdrawals", json=WITHDRAWAL, headers=fields)

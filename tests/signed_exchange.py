@@ -1,10 +1,12 @@
 """The exchange with no sealed route, for tests of signatures that carry a body."""
 
+import re
+
 from sealwire.demo.state import DemoState
 
 
 def make_signed(state: DemoState) -> None:
-    """Makes the demo's folder, with every route that was sealed only signed."""
+    """Makes the demo's folder, with every route that was sealed, or waited for a person, only signed."""
     state.make()
-    policy = state.config.read_text("utf-8").replace('profile = "sealed"', 'profile = "signed"')
-    state.config.write_text(policy.replace("session_mac = true\n", ""), "utf-8")
+    policy = re.sub(r'profile = "(sealed|critical)"', 'profile = "signed"', state.config.read_text("utf-8"))
+    state.config.write_text(re.sub(r"(session_mac|approve) = .*\n", "", policy), "utf-8")

@@ -6,6 +6,7 @@ import pytest
 
 from sealwire.entry import ApprovalNeeded, Gate
 from sealwire.fronts.asgi import GuardedApp, Receive, Scope, Send
+from sealwire.protocol.approval import MAX_SHOWN
 from tests.stories.approving import ApprovingWorld, ask, asked_for, begun, code_of
 from tests.stories.sealing import Opened, problem_of
 
@@ -70,3 +71,12 @@ async def test_a_used_yes_is_no_other(tmp_path: Path) -> None:
     again = await ask(world, session, target=PAYOUTS, approval=approval_id, key="withdrawal-2")
     assert problem_of(again, session)["detail"] == "This approval was used before."
     assert len(paid) == 1
+
+
+async def test_a_sentence_that_nobody_could_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The app's mistake: nobody is asked, nothing is paid, and the log says where."""
+    world, session, paid = await asking(tmp_path, "x" * (MAX_SHOWN + 1))
+    reply = await ask(world, session, target=PAYOUTS)
+    assert (reply.status_code, code_of(reply, session)) == (500, "internal")
+    assert (paid, await world.asked.approvals()) == ([], [])
+    assert "misuse: the app of /v1/payouts says a sentence of more than 16384 characters" in caplog.text

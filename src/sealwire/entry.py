@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from sealwire.call import Caller, Receive, Rule
-from sealwire.protocol.approval import MAX_SHOWN
 from sealwire.protocol.message import Headers, Reply, Request
 
 
@@ -57,13 +56,7 @@ class Gate:
         self.wanted: str | None = None
 
     def need_approval(self, sentence: str) -> None:
-        """
-        Returns if a person approved this very sentence for this call.
-
-        Raises: ApprovalNeeded; ValueError for a sentence that nobody could read.
-        """
-        if len(sentence) > MAX_SHOWN:
-            raise ValueError(f"a sentence for a person has at most {MAX_SHOWN} characters")
+        """Returns if a person approved this very sentence for this call. Raises: ApprovalNeeded."""
         if self.wanted is None and sentence == self._approved:
             return
         self.wanted = sentence if self.wanted is None else self.wanted

@@ -32,7 +32,7 @@ from sealwire.entry import Arrival, Begin, Enter, Entry, Gate
 from sealwire.errors import Fault, Problem, Refusal
 from sealwire.pipeline import DEMANDS, OBSERVED, Pipeline
 from sealwire.ports import Clock, DurableNonce, Entropy, IdempotencyClaim, Keyring, Ledger, Observer
-from sealwire.protocol.approval import Shown
+from sealwire.protocol.approval import MAX_SHOWN, Shown
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 from sealwire.protocol.message import Headers, Reply, Request, read_authority, read_head, read_target
 from sealwire.protocol.problem import answer
@@ -293,6 +293,9 @@ class Guard:
         if terms.show is not None:
             # The rule's sentence is the one an approval is held against: no call could ever bring the other one.
             _LOG.error("misuse: the app of %s asks for another sentence than its rule shows", rule.template)
+            raise Fault("internal", "misuse")
+        if len(gate.wanted) > MAX_SHOWN:
+            _LOG.error("misuse: the app of %s says a sentence of more than %s characters", rule.template, MAX_SHOWN)
             raise Fault("internal", "misuse")
         try:
             refusal = await self._desk.ask(call, Shown(gate.wanted), terms, "app")

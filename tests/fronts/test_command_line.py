@@ -60,13 +60,15 @@ def client_id(here: Path, file: str) -> str:
 def test_the_first_screen(screen: tuple[Path, list[str]], port: int) -> None:
     """The demo's transcript: what it is, where, each step of the tour, and the next command, which works as printed."""
     here, lines = screen
-    assert lines[:4] == [
+    there = "sign in as alice (password in .sealwire/users.json), and add your phone"
+    assert lines[:5] == [
         "  DEVELOPMENT: throw-away keys, not for production",
         f"  exchange   https://localhost:{port}     TLS 1.3, local CA in .sealwire/ca.pem",
+        f"  approvals  https://localhost:{port + 1}     {there}",
         "  log        .sealwire/calls.jsonl     one JSON line a call",
         "  tour",
     ]
-    tour = [re.split(r"  +", line.strip()) for line in lines[4:-1]]
+    tour = [re.split(r"  +", line.strip()) for line in lines[5:-1]]
     assert [re.split(":|…", step[-1])[0] for step in tour] == [
         "signature-missing",
         "enrolled alice-bot",
@@ -79,6 +81,14 @@ def test_the_first_screen(screen: tuple[Path, list[str]], port: int) -> None:
         "clock-skew",
         "signature-mismatch",
         "authority-unknown",
+        "approval-required",
+        "approval-required",
+        "that amount to that address, once",
+        "approval-required",
+        "approval-denied",
+        "approval-pending",
+        "key-unknown",
+        "the operator talked to her",
     ]
     assert re.fullmatch(r"session ses_.{4}…: our ephemeral key out, a symmetric key sealed to it back", tour[2][0])
     assert re.fullmatch(r"MLKEM768-X25519 \d+\.\d ms", " ".join(tour[2][1:]))

@@ -178,4 +178,4 @@ def test_nobody_waits_for_a_mail(monkeypatch: pytest.MonkeyPatch, caplog: pytest
 def test_in_development_a_notice_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     """With its link, for the one person who sits before it."""
     LoggedNotices().tell(ASKED)
-    assert caplog.messages == [f"to alice: {ASKED.subject} {ASKED.link}"]
+    assert caplog.messages == [f"notice to alice: {ASKED.subject} {ASKED.link}"]

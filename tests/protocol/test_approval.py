@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealwire.errors import Refusal
-from sealwire.protocol.approval import ID, PARTS, PREFIX, STATES, Sentence, Shown, bound
+from sealwire.protocol.approval import ID, MAX_SHOWN, PARTS, PREFIX, STATES, Sentence, Shown, bound
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 from sealwire.protocol.message import Request
 from tests.stages.made import head
@@ -117,6 +117,13 @@ def test_members_that_no_sentence_shows(value: object) -> None:
     """Absent, null, a truth value, a fraction (read as a double), a list, an object: the refusal names the member."""
     assert refused_at({**BODY, "amount": value}) == "/amount"
     assert refused_at({name: text for name, text in BODY.items() if name != "asset"}) == "/asset"
+
+
+def test_nobody_reads_more_than_so_much() -> None:
+    """The longest member that is shown, and one more character."""
+    longest = "x" * MAX_SHOWN
+    assert shown({"a": longest}, "{a}").sentence == longest
+    assert refused_at(json.dumps({"a": longest + "x"}).encode(), "{a}") == "/a"
 
 
 def test_a_refusal_repeats_nothing_of_the_body() -> None:

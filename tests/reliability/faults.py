@@ -27,8 +27,9 @@ async def _record_later(
     decision: Decision,
     nonce: DurableNonce | None = None,
     idempotency: IdempotencyClaim | None = None,
+    approval: str = "",
 ) -> Recorded:
-    task = asyncio.get_running_loop().create_task(_record(ledger, decision, nonce, idempotency))
+    task = asyncio.get_running_loop().create_task(_record(ledger, decision, nonce, idempotency, approval))
     _running.add(task)
     task.add_done_callback(_running.discard)
     return "recorded"

@@ -27,7 +27,7 @@ class LoggedNotices:
 
     def tell(self, notice: Notice) -> None:
         """As the port says."""
-        _LOG.warning("to %s: %s %s", notice.user, notice.subject, notice.link)
+        _LOG.warning("notice to %s: %s", notice.user, f"{notice.subject} {notice.link}".rstrip())
 
 
 class MailedNotices:

@@ -391,6 +391,16 @@ def test_pages_and_notices(tmp_path: Path) -> None:
             'rules[0].stream: a reply of profile = "critical" is sealed whole: it is no stream',
         ),
         (CRITICAL, CRITICAL + '\nreplay = "fast"', 'rules[0].replay = "fast": a critical call is durably seen once'),
+        (
+            CRITICAL,
+            CRITICAL + '\nheaders = ["X-Destination"]',
+            'rules[0].headers: "X-Destination" is nothing that a person approves; a critical call says it in its body',
+        ),
+        (
+            CRITICAL,
+            APPROVE + '\ncontent_types = ["application/json", "application/x-www-form-urlencoded"]',
+            'rules[0].content_types: "application/x-www-form-urlencoded" is no JSON, which the sentence is read from',
+        ),
         (CRITICAL, approve(shw='"x"'), 'rules[0].approve.shw: unknown; did you mean "show"?'),
         (CRITICAL, approve(wth='["totp"]'), 'rules[0].approve.wth: unknown; did you mean "with"?'),
         (CRITICAL, approve(withn='"5m"'), 'rules[0].approve.withn: unknown; did you mean "within"?'),

@@ -160,7 +160,15 @@ def _judge_critical(key: str, rule: RuleTable) -> None:
         raise Misuse(f'{key}.idempotency = "optional": a critical call happens once, and carries an Idempotency-Key')
     if rule.replay == "fast":
         raise Misuse(f'{key}.replay = "fast": a critical call is durably seen once')
-    _judge_approve(key, rule.approve or ApproveTable.model_validate({}))
+    # Neither shown, nor bound by the yes, nor signed for unless its sender covers it: anybody on the way could set it.
+    if rule.headers:
+        raise Misuse(
+            f'{key}.headers: "{rule.headers[0]}" is nothing that a person approves; a critical call says it in its body'
+        )
+    terms = rule.approve or ApproveTable.model_validate({})
+    _judge_approve(key, terms)
+    if terms.show:
+        _judge_shown(key, rule)
 
 
 def _judge_approve(key: str, terms: ApproveTable) -> None:
@@ -175,6 +183,13 @@ def _judge_approve(key: str, terms: ApproveTable) -> None:
             Sentence.read(terms.show)
         except ValueError as why:
             raise Misuse(f'{key}.approve.show = "{terms.show}": {why}') from None
+
+
+def _judge_shown(key: str, rule: RuleTable) -> None:
+    """The app reads the body as its media type says, and must find what the person was shown."""
+    for kind in rule.content_types:
+        if kind.lower() != "application/json" and not kind.lower().endswith("+json"):
+            raise Misuse(f'{key}.content_types: "{kind}" is no JSON, which the sentence is read from')
 
 
 def _judge_methods(key: str, methods: list[str]) -> None:

@@ -317,6 +317,24 @@ async def test_a_name_is_not_guessed_from_many_networks(world: PagesWorld) -> No
     assert (await world.visitor("198.51.200.7").sign_in("bob")).status_code == 303
 
 
+async def test_a_name_in_another_spelling_is_no_other_name(world: PagesWorld) -> None:
+    """An app may take them for one: whoever guesses gets no more tries by that."""
+    spelled = ("alice", "Alice", " alice", "alice ", "ＡＬＩＣＥ")
+    for name in spelled:
+        assert (await world.visitor(ELSEWHERE).sign_in(name, "wrong")).status_code == 200
+    assert (await world.visitor(ELSEWHERE).sign_in("aLiCe", "wrong")).status_code == 429
+
+
+async def test_a_long_name_is_not_kept(world: PagesWorld) -> None:
+    """Anybody may type one, and what is counted stays in memory: it is no longer for an 8 kB name than for a short."""
+    kept = []
+    for name in ("mallory", "m" * 8000):
+        await world.visitor(ELSEWHERE).sign_in(name, "wrong")
+        held = (*world.buckets._addresses, *world.buckets._callers)
+        kept.append(max(len(bucket) for bucket, _, _ in held))
+    assert kept[0] == kept[1] < 200
+
+
 async def test_a_name_cannot_spend_what_another_has(world: PagesWorld) -> None:
     """Names that spell a network, or a network and a name."""
     for name in (HOME, f"{HOME} alice", f"sign-in {HOME} alice"):

@@ -80,9 +80,10 @@ class PagesWorld:
         self.factors: Factors = kept if store is None else store
         self.notices = KeptNotices()
         self.origin = origin
+        self.buckets = MemoryBuckets(self.clock)
         ports = Ports(
             self.directory, self.ledger, MemoryNonces(self.clock, os.urandom), MemorySessions(self.clock),
-            MemoryBuckets(self.clock), self.keyring, self.clock, os.urandom, lambda: None,
+            self.buckets, self.keyring, self.clock, os.urandom, lambda: None,
             self.approvals, self.factors, self.notices,
         )  # fmt: skip
         self.presence = Presence(

@@ -8,7 +8,9 @@ and the fields of every answer: no script, no frame, nothing kept by a cache, no
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
+import unicodedata
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -126,10 +128,11 @@ class Door:
         fields = await self.form(request, None)
         name, password, back = fields.get("name", ""), fields.get("password", ""), _inside(fields.get("back", "/"))
         away = network(request.client.host if request.client else "")
-        place = f"{away} {name}"
+        counted = _counted(name)
+        place = f"{away} {counted}"
         charges = list(map(Charge, _FROM_HERE, (f"sign-in {away}", f"sign-in {place}")))
         if not self._places.knows(place):
-            charges.append(Charge(_FROM_ANYWHERE, f"sign-in {name}"))
+            charges.append(Charge(_FROM_ANYWHERE, f"sign-in {counted}"))
         if not all(one.fits for one in await self._buckets.charge(tuple(charges))):
             said = "Too many tries. Wait a little, and try again."
             return self.page("sign_in.html", None, 429, back=back, said=said, called=name)
@@ -170,6 +173,12 @@ async def _read(request: Request) -> bytes:
         if len(body) > _FORM_BYTES:
             raise NotOurForm
     return body
+
+
+def _counted(name: str) -> str:
+    """A name as its tries are counted: in one spelling, since the app may take several for one, and of one length."""
+    spelled = unicodedata.normalize("NFKC", name).casefold().strip()
+    return hashlib.sha256(spelled.encode("utf-8")).hexdigest()
 
 
 def _iso(at: float) -> str:

@@ -26,6 +26,7 @@ from sealwire.protocol.otp import STEP_SECONDS, Seed
 from tests.fronts.command import SEALWIRE, environment, sealwire
 
 SECRET = b"12345678901234567890"
+TOO_LONG = "characters are more than anybody reads at a terminal: approve it on the page"
 SHOWN = Shown("Send 1 BTC to bc1q\u202eabc", (("amount", "1"), ("address", "bc1q\u202eabc")))
 
 
@@ -40,14 +41,14 @@ def admin_of(here: Path) -> Admin:
     return Admin(here / ".sealwire" / "sealwire.toml")
 
 
-def asked(here: Path, number: int = 1) -> str:
+def asked(here: Path, number: int = 1, shown: Shown = SHOWN) -> str:
     """A question for alice, as a call leaves it."""
     approval_id, now = f"apr_{number:026}", time.time()
     with admin_of(here) as admin:
-        shown = admin._ports.keyring.wrap(SHOWN.pack(), approval_id.encode())
+        wrapped = admin._ports.keyring.wrap(shown.pack(), approval_id.encode())
         binding = tuple(bytes((number,)) * 32 for _ in range(7))
         question = Approval(
-            approval_id, "cli_1", "TradeBot", "alice", "key", binding, shown, "/v1/withdrawals", ("totp", "hotp"),
+            approval_id, "cli_1", "TradeBot", "alice", "key", binding, wrapped, "/v1/withdrawals", ("totp", "hotp"),
             "192.0.2.1", now, now + 600,
         )  # fmt: skip
         asyncio.run(admin._ports.approvals.ask(question))
@@ -105,6 +106,22 @@ def test_a_token_is_given_and_its_codes_approve(here: Path) -> None:
     used = asked(here, 2)
     code, shown = typed(here, Seed(SECRET).code(3), "approval", "approve", used)
     assert (code, "that is no code of that person; 4 more tries" in shown) == (4, True)
+
+
+def test_who_approves_at_a_terminal_sees_what_the_page_shows(here: Path) -> None:
+    """Each value by its name, odd characters by their code points; a sentence too long for it is not approved there."""
+    sealwire(here, "factor", "add", "alice", "--kind", "hotp", "--name", "Token", stdin=SECRET.hex() + "\n")
+    values = (("asset", "BTC to bc1qfriend"), ("address", "bc1q\u0430\u202eb"))
+    question = asked(here, shown=Shown(f"Send {values[0][1]} to {values[1][1]}", values))
+    code, shown = typed(here, Seed(SECRET).code(0), "approval", "approve", question)
+    lines = [line.strip() for line in shown.splitlines()]
+    odd = "bc1q\u0430[U+0430][U+202E]b"
+    assert (code, lines[:3]) == (0, [f"Send BTC to bc1qfriend to {odd}", "asset: BTC to bc1qfriend", f"address: {odd}"])
+    padded = (("asset", "BTC" + " " * 2000), ("address", "bc1qthief"))
+    question = asked(here, 2, Shown(f"Send {padded[0][1]} to {padded[1][1]}", padded))
+    code, shown = typed(here, Seed(SECRET).code(1), "approval", "approve", question)
+    assert (code, shown.strip()) == (4, f"2021 {TOO_LONG}")
+    assert json.loads(sealwire(here, "approval", "show", question, "--json").out)["state"] == "pending"
 
 
 def test_an_app_is_given_a_line_for_its_user(here: Path) -> None:

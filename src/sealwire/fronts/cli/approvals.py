@@ -20,6 +20,8 @@ app = typer.Typer(no_args_is_help=True)
 
 ApprovalArgument = Annotated[str, typer.Argument(help="Its id (apr_…).")]
 _SHOWN = 100
+# What is approved here is shown whole, since nobody says yes to what they did not see.
+_READ = 500
 
 
 @app.command("list")
@@ -71,7 +73,11 @@ def approve(context: typer.Context, approval: ApprovalArgument) -> None:
         wrong_usage("approval approve asks for the person's code; it is for people, and --no-input forbids to ask")
     with Admin(context.obj.config) as admin:
         found, shown = _found(admin, approval)
-        typer.echo(plain(shown.sentence, 2000), err=True)
+        if len(shown.sentence) > _READ:
+            length = len(shown.sentence)
+            raise Ended(f"{length} characters are more than anybody reads at a terminal: approve it on the page", 4)
+        for line in (_seen(shown.sentence), *(f"{name}: {_seen(value)}" for name, value in shown.values)):
+            typer.echo(line, err=True)
         code = typer.prompt(f"A code of {plain(found.user)}", hide_input=True, err=True)
         said = admin.approve(found, code)
     if said.result != "right":
@@ -105,6 +111,14 @@ def _found(admin: Admin, approval: str) -> tuple[Approval, Shown]:
     if found is None:
         raise Ended(f"no approval {approval}; sealwire approval list shows those there are", 5)
     return found
+
+
+def _seen(text: str) -> str:
+    """What a person approves, as the page shows it: odd characters by their code points, inert and in their order."""
+    from sealwire.pages.text import pieces  # noqa: PLC0415  # a caller's machine carries no server
+
+    codes = {"plain": "{0.text}", "odd": "{0.text}[{0.codes}]", "hidden": "[{0.codes}]"}
+    return "".join(codes[piece.kind].format(piece) for piece in pieces(text))
 
 
 def _moment(at: float) -> str:

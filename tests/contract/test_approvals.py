@@ -26,6 +26,7 @@ from sealwire.protocol.jwk import Verifier
 from sealwire.stores import sqlite_file
 from sealwire.stores.memory_durable import MemoryLedger
 from sealwire.stores.sqlite import SqliteLedger
+from sealwire.stores.sqlite_approvals import SqliteApprovals
 from sealwire.stores.sqlite_file import schema_versions
 from tests.contract.adapters import DAY, KINDS, START, Process, SetClock, a_key, people
 
@@ -172,6 +173,21 @@ async def test_so_many_wait_for_a_user(processes: list[Process], clock: SetClock
     assert raised.value.fields == ((b"retry-after", b"1"),)
     clock.at = UNTIL
     assert (await last.approvals.ask(late._replace(asked_at=clock.at))).id == late.id
+
+
+async def test_what_waits_is_not_read_to_ask_more(clock: SetClock, tmp_path: Path) -> None:
+    """Whoever asks on past the bound costs an index: no row, with its long sentence, while all who write wait."""
+    said: list[str] = []
+    with people("sqlite", clock, tmp_path) as (process, *_):
+        store = process.approvals
+        assert isinstance(store, SqliteApprovals)
+        await store._file.write(lambda connection: connection.set_trace_callback(said.append), ("internal", "bug"))
+        await store.ask(ASKED)
+        await store._file.write(lambda connection: connection.set_trace_callback(None), ("internal", "bug"))
+        selects = [sql for sql in said if sql.startswith("SELECT")]
+        plans = [row[3] for sql in selects for row in store._file.read(f"EXPLAIN QUERY PLAN {sql}")]
+    assert len(plans) >= 2
+    assert all("USING COVERING INDEX" in plan for plan in plans), plans
 
 
 async def test_listed_newest_first(processes: list[Process]) -> None:

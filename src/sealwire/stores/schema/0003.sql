@@ -20,6 +20,7 @@ CREATE TABLE approvals (
     how TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX approvals_user ON approvals (user, asked);
+CREATE INDEX approvals_open ON approvals (user, expires, state, client, key, binding);
 CREATE INDEX approvals_asked ON approvals (asked);
 CREATE INDEX approvals_client ON approvals (client, state);
 -- Codes that were tried, right or wrong: what is counted before it is judged.

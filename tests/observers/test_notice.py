@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import Message
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -173,6 +173,31 @@ def test_nobody_waits_for_a_mail(monkeypatch: pytest.MonkeyPatch, caplog: pytest
     go.set()
     mailed.close()
     assert caplog.text.count("its user has no address") == 3
+
+
+def test_a_stop_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A mail server that answers nothing, and as much before it as may wait: the process ends, and says so."""
+    monkeypatch.setattr(notices, "_WAITING", 2)
+    monkeypatch.setattr(notices, "_STOP_SECONDS", 0.1)
+    begun, go = Event(), Event()
+
+    def slow(_: str) -> str | None:
+        begun.set()
+        assert go.wait(20)
+        return None
+
+    mailed = MailedNotices(("localhost", 9, False), SENDER, slow)
+    mailed.tell(ASKED)
+    assert begun.wait(20)
+    for _ in range(2):
+        mailed.tell(TRIED)
+    stopping = Thread(target=mailed.close, daemon=True)
+    stopping.start()
+    stopping.join(10)
+    stopped = not stopping.is_alive()
+    go.set()
+    assert stopped
+    assert "3 notices were not sent" in caplog.text
 
 
 def test_in_development_a_notice_is_a_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,18 +7,22 @@ log says so. Nobody waits for a mail: who asks for an approval has its link in t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import smtplib
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from email.message import EmailMessage
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 
 from sealwire.ports.people import Notice
 
 _WAITING = 1000
 _SECONDS = 20
+# As long as calls that are on their way may take to end.
+_STOP_SECONDS = 10
 _LOG = logging.getLogger("sealwire.notice")
 
 
@@ -66,11 +70,25 @@ class MailedNotices:
             _LOG.error("a notice (%s) was not sent: %s wait already", notice.about, _WAITING)
 
     def close(self) -> None:
-        """Sends what waits, and ends the thread."""
-        if self._thread is not None:
-            self._waiting.put(None)
-            self._thread.join()
-            self._thread = None
+        """Sends what waits, as far as the server takes it before long, and ends the thread."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        until = time.monotonic() + _STOP_SECONDS
+        with contextlib.suppress(Full):
+            self._waiting.put(None, timeout=_STOP_SECONDS)
+        thread.join(max(until - time.monotonic(), 0))
+        if thread.is_alive():
+            _LOG.error("%s notices were not sent: the process ends", self._unsent())
+
+    def _unsent(self) -> int:
+        """What waits, taken out, and the one on its way."""
+        left = 1
+        with contextlib.suppress(Empty):
+            while True:
+                left += self._waiting.get_nowait() is not None
+        self._waiting.put_nowait(None)
+        return left
 
     def _run(self) -> None:
         while (notice := self._waiting.get()) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -353,6 +354,31 @@ async def test_sign_in_may_wait_for_something(tmp_path: Path) -> None:
     world = PagesWorld(tmp_path, sign_in=looked_up)
     assert (await world.visitor().sign_in("alice", "wrong")).status_code == 200
     assert (await world.visitor().sign_in("alice")).status_code == 303
+
+
+async def test_strangers_who_sign_in_keep_no_code_waiting(tmp_path: Path) -> None:
+    """However many passwords an app is still looking at, somebody who is in is told of their recovery code."""
+    go = threading.Event()
+
+    def slow(name: str, password: str) -> str | None:
+        if password == "slow":
+            go.wait(60)
+        return known(name, password)
+
+    world = PagesWorld(tmp_path, sign_in=slow)
+    alice = await world.signed_in()
+    path = await world.ask()
+    (code, *_) = await world.presence.add_recovery("alice", "user", HOME)
+    strangers = [
+        asyncio.create_task(world.visitor(f"198.51.{number}.7").sign_in(f"name-{number}", "slow"))
+        for number in range(40)
+    ]
+    answering = asyncio.create_task(alice.post(path, answer="approve", code=code))
+    done, _ = await asyncio.wait([answering], timeout=20)
+    go.set()
+    await asyncio.gather(answering, *strangers)
+    assert done == {answering}
+    assert await world.state(path) == "approved"
 
 
 @pytest.mark.parametrize("nobody", [None, "", False])

@@ -316,3 +316,13 @@ async def test_not_before_the_others(waiting: Waiting, missing: type) -> None:
     held = [one for kind, one in made.held.items() if kind is not missing]
     with pytest.raises(KeyError):
         await waiting.stage(call(made.request, BY_APP, *held, Body(b"")))
+
+
+async def test_a_binding_of_another_length(waiting: Waiting) -> None:
+    """What is kept of fewer parts than are compared, as no version kept it, lets nothing through."""
+    approval_id = await waiting.ask()
+    await waiting.approve(approval_id)
+    held = waiting.stores.approvals._approvals[approval_id]
+    waiting.stores.approvals._approvals[approval_id] = held._replace(binding=held.binding[:3])
+    with pytest.raises(ValueError, match="shorter"):
+        await waiting.stage(withdrawal(approval=approval_id))

@@ -287,6 +287,7 @@ def test_the_demo_starts_again_and_ends_when_told(tmp_path: Path) -> None:
     for end in (signal.SIGTERM, signal.SIGINT):
         with demo(tmp_path, port, end=end):
             assert sealwire(tmp_path, "call", "GET", "/v1/balances").code == 0
+            assert sealwire(tmp_path, "factor", "list", "alice").out == "", "the tour's phone would have to allow hers"
             taken = sealwire(tmp_path, "demo", "--port", str(port), "--state", "other")
             assert (taken.code, f"is port {port} free?" in taken.err) == (3, True)
     down = sealwire(tmp_path, "call", "GET", "/v1/balances")

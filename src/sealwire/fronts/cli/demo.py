@@ -64,6 +64,7 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
                 mark = "" if step.held else "[bold red]  not as it must be[/]"
                 console.print(f"    {step.tried:<45}  {step.status:<5} {step.said}{mark}".rstrip(), soft_wrap=True)
                 held = held and step.held
+            _take_phone(admin)  # its user's own one is then the first, and needs no other to be added
         notices.setLevel(logging.WARNING)
         if stay:
             console.print(f"  Ctrl-C to stop.  Next: {_next(state)}", soft_wrap=True, markup=False)
@@ -72,12 +73,10 @@ def _run(state: DemoState, console: Console, *, stay: bool) -> bool:
 
 
 def operator_of(admin: Admin) -> Operator:
-    """The tour's operator. The phone that it gives is taken away with the one that the last tour left."""
+    """The tour's operator. A tour that broke off may have left a phone, which goes first."""
 
     def give_phone(user: str, secret: bytes) -> None:
-        for factor in admin.factors(user):
-            if factor.name == _PHONE:
-                admin.remove_factor(user, factor.id)
+        _take_phone(admin)
         admin.add_factor(user, NewSeed("totp", _PHONE, secret))
 
     def thaw(name: str) -> None:
@@ -86,6 +85,12 @@ def operator_of(admin: Admin) -> Operator:
             admin.thaw_client(found.id)
 
     return Operator(lambda name: admin.invite(name, user=_USER), give_phone, thaw)
+
+
+def _take_phone(admin: Admin) -> None:
+    for factor in admin.factors(_USER):
+        if factor.name == _PHONE:
+            admin.remove_factor(_USER, factor.id)
 
 
 def _next(state: DemoState) -> str:

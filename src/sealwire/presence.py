@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from sealwire.call import Approval
 from sealwire.ports import Clock, Decision, Entropy, Keyring
-from sealwire.ports.people import Approvals, Attempt, Factor, Factors, Move, Notice, Notices
+from sealwire.ports.people import USER_TRIES, Approvals, Attempt, Factor, Factors, Move, Notice, Notices
 from sealwire.protocol import otp
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 
@@ -213,6 +213,9 @@ class Presence:
         left = min(attempt.left, attempt.left_for_user) if approval_id else attempt.left_for_user
         if left == 0:
             self._tell(user, "tries", "Wrong codes were tried until no more are taken. If that was not you, tell us.")
+        elif attempt.left_for_user == USER_TRIES // 2:
+            # Whoever guesses slowly enough never gets to the end.
+            self._tell(user, "tries", f"{USER_TRIES // 2} wrong codes were tried within an hour. Not you? Tell us.")
         return Said("wrong", left)
 
     async def _find(self, factor: Factor, code: str) -> Move | None:

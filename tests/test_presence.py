@@ -15,8 +15,8 @@ import pytest
 from sealwire.call import Approval
 from sealwire.errors import Fault
 from sealwire.ports import Decision
-from sealwire.ports.people import APPROVAL_TRIES, USER_TRIES, USER_TRIES_SECONDS, Factor
-from sealwire.presence import KINDS, MOST_FACTORS, RECOVERY_CODES, NewSeed, Presence, Result, Said, Terms
+from sealwire.ports.people import APPROVAL_TRIES, FACTOR_KINDS, USER_TRIES, USER_TRIES_SECONDS, Factor
+from sealwire.presence import MOST_FACTORS, RECOVERY_CODES, NewSeed, Presence, Result, Said, Terms
 from sealwire.protocol.otp import LOOK_AHEAD, STEP_SECONDS, Seed
 from sealwire.stores.sqlite_approvals import SqliteApprovals
 from sealwire.stores.sqlite_file import SqliteFile
@@ -55,7 +55,7 @@ class Person:
             seed = NewSeed("hotp", "Stick", TOKEN, "SHA256", 8, 100)
         return await self.presence.add_seed(user, seed, "user", HOME)
 
-    async def ask(self, name: str = "1", kinds: tuple[str, ...] = KINDS, user: str = "alice") -> Approval:
+    async def ask(self, name: str = "1", kinds: tuple[str, ...] = FACTOR_KINDS, user: str = "alice") -> Approval:
         """An approval that waits for ten minutes from now."""
         now = self.clock.at
         return await self.asked.ask(

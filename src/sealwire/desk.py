@@ -25,8 +25,8 @@ class Desk:
     def __init__(self, approvals: Approvals, keyring: Keyring, entropy: Entropy, notices: Notices, pages: str) -> None:
         """`pages` is the origin at which people decide."""
         self.approvals = approvals
-        self.notices = notices
-        self.pages = pages
+        self._notices = notices
+        self._pages = pages
         self._keyring = keyring
         self._entropy = entropy
 
@@ -56,10 +56,10 @@ class Desk:
                 call.now + terms.within_seconds,
             )
         )
-        link = f"{self.pages}/approve/{kept.id}"
+        link = f"{self._pages}/approve/{kept.id}"
         if kept.id == approval_id:
             text = f"{caller.client_name} asks for your approval. The page shows what for."
-            self.notices.tell(Notice(caller.user, "asked", "Something waits for your approval", text, link))
+            self._notices.tell(Notice(caller.user, "asked", "Something waits for your approval", text, link))
         told = {"id": kept.id, "url": link, "sentence": shown.sentence, "expires_at": int(kept.expires_at)}
         said = shown.sentence if len(shown.sentence) <= _SAID else f"{shown.sentence[:_SAID]}…"
         return Refusal("approval-required", cause, f'"{said}"', failed="policy", members={"approval": told})

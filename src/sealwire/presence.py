@@ -19,11 +19,20 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from sealwire.call import Approval
 from sealwire.ports import Clock, Decision, Entropy, Keyring
-from sealwire.ports.people import USER_TRIES, Approvals, Attempt, Factor, Factors, Move, Notice, Notices
+from sealwire.ports.people import (
+    FACTOR_KINDS,
+    USER_TRIES,
+    Approvals,
+    Attempt,
+    Factor,
+    Factors,
+    Move,
+    Notice,
+    Notices,
+)
 from sealwire.protocol import otp
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 
-KINDS = ("totp", "hotp", "recovery")
 #: Factors of one user; each code is tried against all of them.
 MOST_FACTORS = 10
 RECOVERY_CODES = 10
@@ -106,16 +115,12 @@ class Presence:
 
     async def thaw(self, client: str, address: str) -> int:
         """The operator lets a client go on; how many keys sign again."""
-        now = self._clock.now()
-        request_id = identifier("req", int(now * 1000), self._entropy(RANDOM_BYTES))
-        decision = Decision(
-            request_id, now, "thawed", "operator", client, "", "", address, "", "", self._terms.policy
-        )  # fmt: skip
+        decision = self._decision("thawed", "operator", "", address, client=client)
         return await self._approvals.thaw(client, decision)
 
     async def show(self, user: str, code: str) -> Factor | Said:
         """The factor that the user just used, for something else than an approval."""
-        found = await self._judged(user, "", code, KINDS)
+        found = await self._judged(user, "", code, FACTOR_KINDS)
         if isinstance(found, Said):
             return found
         factor, move, attempt = found
@@ -259,11 +264,13 @@ class Presence:
     def _tell(self, user: str, about: str, text: str) -> None:
         self._notices.tell(Notice(user, about, "How your approvals are given", text))
 
-    def _decision(self, outcome: str, code: str, user: str, address: str, approval: Approval | None = None) -> Decision:
+    def _decision(
+        self, outcome: str, code: str, user: str, address: str, approval: Approval | None = None, client: str = ""
+    ) -> Decision:
         now, policy = self._clock.now(), self._terms.policy
         if approval is None:
             request_id = identifier("req", int(now * 1000), self._entropy(RANDOM_BYTES))
-            return Decision(request_id, now, outcome, code, "", user, "", address, "", "", policy)
+            return Decision(request_id, now, outcome, code, client, user, "", address, "", "", policy)
         client, key, rule = approval.client, approval.key, approval.template
         return Decision(approval.id, now, outcome, code, client, user, key, address, "", rule, policy)
 

@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-import httpx
 import httpx2
 
-import sealwire.client
-import sealwire.client.httpx
 from sealwire.client import ApprovalRequired, Credential
+from tests.client.callers import Kind
 from tests.client.server_double import ORIGIN
-
-
-class Kind(NamedTuple):
-    """One of the four: the HTTP library, our transports for it, and whether it is the one for tasks."""
-
-    library: ModuleType
-    ours: ModuleType
-    tasks: bool
-
-    def __str__(self) -> str:
-        return f"{self.library.__name__}-{'tasks' if self.tasks else 'threads'}"
-
-
-FOUR = tuple(
-    Kind(library, ours, tasks)
-    for library, ours in ((httpx2, sealwire.client), (httpx, sealwire.client.httpx))
-    for tasks in (False, True)
-)
 
 
 class Inner:

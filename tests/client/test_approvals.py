@@ -27,7 +27,8 @@ from sealwire.client import (
 from sealwire.client.approving import MOST_QUESTIONS
 from sealwire.protocol.identifier import identifier
 from sealwire.protocol.message import Reply, Request
-from tests.client.four import FOUR, Caller, Kind
+from tests.client.callers import KINDS, Kind
+from tests.client.four import Caller
 from tests.client.sealing_double import SealingServer
 from tests.client.server_double import ORIGIN, Clock, Server, Way, changed, problem_response
 from tests.stories.approving import SENTENCE, WITHDRAWAL, ApprovingWorld
@@ -91,7 +92,7 @@ def desk(server: SealingServer) -> Desk:
     return Desk(server)
 
 
-@pytest.fixture(params=FOUR, ids=str)
+@pytest.fixture(params=KINDS, ids=str)
 def kind(request: pytest.FixtureRequest) -> Kind:
     found: Kind = request.param
     return found

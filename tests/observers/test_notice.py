@@ -154,9 +154,8 @@ def test_what_could_not_be_sent_is_said(caplog: pytest.LogCaptureFixture, tmp_pa
     assert "MARKER" not in caplog.text
 
 
-def test_nobody_waits_for_a_mail(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """While one is on its way the others queue up to the bound; what is past it is said and not kept."""
-    monkeypatch.setattr(notices, "_WAITING", 2)
+def stalled() -> tuple[MailedNotices, Event]:
+    """Notices of which the first is on its way until the event is set."""
     begun, go = Event(), Event()
 
     def slow(_: str) -> str | None:
@@ -167,6 +166,13 @@ def test_nobody_waits_for_a_mail(monkeypatch: pytest.MonkeyPatch, caplog: pytest
     mailed = MailedNotices(("localhost", 9, False), SENDER, slow)
     mailed.tell(ASKED)
     assert begun.wait(20)
+    return mailed, go
+
+
+def test_nobody_waits_for_a_mail(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """While one is on its way the others queue up to the bound; what is past it is said and not kept."""
+    monkeypatch.setattr(notices, "_WAITING", 2)
+    mailed, go = stalled()
     for _ in range(4):
         mailed.tell(TRIED)
     assert caplog.text.count("2 wait already") == 2
@@ -179,16 +185,9 @@ def test_a_stop_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, caplog: 
     """A mail server that answers nothing, and as much before it as may wait: the process ends, and says so."""
     monkeypatch.setattr(notices, "_WAITING", 2)
     monkeypatch.setattr(notices, "_STOP_SECONDS", 0.1)
-    begun, go = Event(), Event()
-
-    def slow(_: str) -> str | None:
-        begun.set()
-        assert go.wait(20)
-        return None
-
-    mailed = MailedNotices(("localhost", 9, False), SENDER, slow)
-    mailed.tell(ASKED)
-    assert begun.wait(20)
+    mailed, go = stalled()
+    sending = mailed._thread
+    assert sending is not None
     for _ in range(2):
         mailed.tell(TRIED)
     stopping = Thread(target=mailed.close, daemon=True)
@@ -196,6 +195,7 @@ def test_a_stop_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, caplog: 
     stopping.join(10)
     stopped = not stopping.is_alive()
     go.set()
+    sending.join(20)  # what it says is not the next test's
     assert stopped
     assert "3 notices were not sent" in caplog.text
 

@@ -14,12 +14,11 @@ from pydantic import Field, model_validator
 from sealwire.call import Approve, Rule
 from sealwire.config.tables import Seconds, Table, nearest
 from sealwire.errors import Misuse
+from sealwire.ports.people import FACTOR_KINDS
 from sealwire.protocol.approval import Sentence
 from sealwire.protocol.ratelimit import parse_limit
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
-#: The kinds of factors that a rule may name.
-FACTORS = ("totp", "hotp", "recovery")
 _DEFAULT_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PROFILES = ("open", "signed", "sealed", "critical")
 _LATER = frozenset(("keyed",))
@@ -173,10 +172,10 @@ def _judge_critical(key: str, rule: RuleTable) -> None:
 
 def _judge_approve(key: str, terms: ApproveTable) -> None:
     for factor in terms.factors:
-        if factor not in FACTORS:
-            raise Misuse(f'{key}.approve.with: "{factor}": {nearest(factor, list(FACTORS))}')
+        if factor not in FACTOR_KINDS:
+            raise Misuse(f'{key}.approve.with: "{factor}": {nearest(factor, list(FACTOR_KINDS))}')
     if not terms.factors:
-        raise Misuse(f"{key}.approve.with: name a kind of factor: {', '.join(FACTORS)}")
+        raise Misuse(f"{key}.approve.with: name a kind of factor: {', '.join(FACTOR_KINDS)}")
     # Written and empty is a mistake: whoever leaves it to the app leaves it out.
     if "show" in terms.model_fields_set:
         try:

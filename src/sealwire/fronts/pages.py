@@ -14,8 +14,6 @@ import threading
 from collections.abc import Iterator
 from typing import cast
 
-import uvicorn
-
 from sealwire.build import open_ports
 from sealwire.config import Settings
 from sealwire.errors import Misuse
@@ -43,7 +41,7 @@ def pages_served(settings: Settings, context: ssl.SSLContext | None) -> Iterator
     development = settings.environment == "development"
     app = build_pages(pages.origin, ports, terms_of(settings), sign_in, development=development)
     running = server(app, host=pages.host, port=pages.port, context=context)
-    thread = threading.Thread(target=_run, args=(running, listening), name="sealwire-pages", daemon=True)
+    thread = threading.Thread(target=running.run, args=([listening],), name="sealwire-pages", daemon=True)
     thread.start()
     try:
         yield
@@ -52,10 +50,6 @@ def pages_served(settings: Settings, context: ssl.SSLContext | None) -> Iterator
         thread.join()
         listening.close()
         ports.close()
-
-
-def _run(running: uvicorn.Server, listening: socket.socket) -> None:
-    running.run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sealwire.call import Approval
-from sealwire.pages.door import Door
+from sealwire.pages.door import Door, address_of
 from sealwire.pages.visits import Visit
 from sealwire.people import provisioning_uri
 from sealwire.ports import Entropy
@@ -63,7 +63,7 @@ class Account:
         if pending is None:
             return RedirectResponse("/factors/new", 303)
         visit.pending = None  # a form that was sent twice adds it once
-        said = await self._keep(visit, pending._replace(name=name), fields, _address(request))
+        said = await self._keep(visit, pending._replace(name=name), fields, address_of(request))
         if said:
             visit.pending = pending
             return await self._new(visit, pending, said, name)
@@ -81,7 +81,7 @@ class Account:
         if isinstance(behind, Said):
             return await self._page(visit, _worded(behind))
         reset = behind is not None and behind.kind == "recovery"
-        await self._presence.remove(visit.user, factor, "user", _address(request), reset=reset)
+        await self._presence.remove(visit.user, factor, "user", address_of(request), reset=reset)
         return RedirectResponse("/", 303)
 
     async def recovery(self, request: Request) -> Response:
@@ -96,7 +96,7 @@ class Account:
         if behind is None or isinstance(behind, Said):
             return await self._page(visit, _worded(behind or Said("no-factor")))
         codes = await self._presence.add_recovery(
-            visit.user, "user", _address(request), reset=behind.kind == "recovery"
+            visit.user, "user", address_of(request), reset=behind.kind == "recovery"
         )
         return self._door.page("recovery.html", visit, codes=codes)
 
@@ -160,7 +160,3 @@ def _worded(said: Said) -> str:
         case "no-factor":
             return "Add a factor first."
     return "Too many wrong codes. No more are taken for an hour."
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""

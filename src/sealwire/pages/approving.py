@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sealwire.call import Approval
-from sealwire.pages.door import Door
+from sealwire.pages.door import Door, address_of
 from sealwire.pages.visits import Visit
 from sealwire.ports.people import Approvals, Factors
 from sealwire.presence import Presence, Said
@@ -54,7 +54,7 @@ class Approving:
         """Approve, Deny, or This was not me."""
         visit = self._door.visit(request)
         fields = await self._door.form(request, visit)
-        approval, address = await self._own(request, visit), _address(request)
+        approval, address = await self._own(request, visit), address_of(request)
         if approval is None:
             return self._door.page("nothing.html", visit, 404)
         match fields.get("answer"):
@@ -92,7 +92,3 @@ def _worded(said: Said) -> str:
     if said.result == "wrong" and said.left:
         return f"That is not the code. {said.left} more {'try' if said.left == 1 else 'tries'}."
     return _SAID["locked" if said.result == "wrong" else said.result]
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""

@@ -130,7 +130,7 @@ class Door:
         """Signs in; the browser gets a token of its own, whatever it had before."""
         fields = await self.form(request, None)
         name, password, back = fields.get("name", ""), fields.get("password", ""), _inside(fields.get("back", "/"))
-        away = network(request.client.host if request.client else "")
+        away = network(address_of(request))
         counted = _counted(name)
         place = f"{away} {counted}"
         charges = list(map(Charge, _FROM_HERE, (f"sign-in {away}", f"sign-in {place}")))
@@ -167,6 +167,11 @@ class Door:
             found = await loop.run_in_executor(self._signers, self._sign_in, name, password)
             user = await found if inspect.isawaitable(found) else found
         return user or None
+
+
+def address_of(request: Request) -> str:
+    """Where a visitor comes from; empty where the server does not say."""
+    return request.client.host if request.client else ""
 
 
 async def _read(request: Request) -> bytes:

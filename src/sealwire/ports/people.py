@@ -84,6 +84,10 @@ class Approvals(Protocol):
         """
 
 
+#: What a factor can be.
+FACTOR_KINDS = ("totp", "hotp", "recovery")
+
+
 class Factor(NamedTuple):
     """
     What one user proves their presence with. `secret` is wrapped by the key home. `position` is the last TOTP step that
@@ -92,7 +96,7 @@ class Factor(NamedTuple):
 
     id: str
     user: str
-    kind: str  # totp, hotp, recovery
+    kind: str  # of FACTOR_KINDS
     name: str
     secret: bytes
     algorithm: str

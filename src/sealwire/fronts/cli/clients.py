@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sealwire.errors import Misuse
 from sealwire.fronts.cli.options import Ended, JsonOption, confirmed, wrong_usage
-from sealwire.fronts.cli.records import client_members, print_json
+from sealwire.fronts.cli.records import client_members, minute, print_json
 
 if TYPE_CHECKING:
     from sealwire.admin import Admin, ClientRecord
@@ -83,9 +82,9 @@ def show(context: typer.Context, client: ClientArgument, as_json: JsonOption = F
     typer.echo(f"client   {found.id}\nname     {found.name}\nuser     {found.user or '-'}")
     typer.echo(f"scopes   {', '.join(sorted(found.scopes)) or '-'}")
     for key in found.keys:
-        ends = "" if key.expires_at is None else f", until {_day(key.expires_at)}"
+        ends = "" if key.expires_at is None else f", until {minute(key.expires_at)}"
         typer.echo(f"key      {key.keyid}")
-        typer.echo(f"         {key.name}, {key.verifier.algorithm}, {key.state}, since {_day(key.enrolled_at)}{ends}")
+        typer.echo(f"         {key.name}, {key.verifier.algorithm}, {key.state}, since {minute(key.enrolled_at)}{ends}")
 
 
 @app.command()
@@ -128,7 +127,3 @@ def _found(admin: Admin, name: str) -> ClientRecord:
 def _demo(admin: Admin) -> bool:
     named = admin.settings.app.partition(":")[0] == "sealwire.demo.exchange"
     return named and admin.settings.environment == "development"
-
-
-def _day(at: float) -> str:
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -13,7 +12,7 @@ import typer
 
 from sealwire.client.problems import plain
 from sealwire.fronts.cli.options import Ended, JsonOption, confirmed, wrong_usage
-from sealwire.fronts.cli.records import factor_members, print_json
+from sealwire.fronts.cli.records import factor_members, minute, print_json
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -54,9 +53,10 @@ def add(
     from sealwire.admin import Admin  # noqa: PLC0415  # a caller's machine carries no server
     from sealwire.people import provisioning_uri  # noqa: PLC0415
     from sealwire.presence import NewSeed  # noqa: PLC0415
+    from sealwire.protocol.otp import SECRET_BYTES  # noqa: PLC0415
 
     with Admin(context.obj.config) as admin:
-        secret = admin.draw(20) if kind is Kind.TOTP else _asked_seed(no_input=context.obj.no_input)
+        secret = admin.draw(SECRET_BYTES) if kind is Kind.TOTP else _asked_seed(no_input=context.obj.no_input)
         seed = NewSeed(kind.value, name, secret, algorithm.value, digits, counter)
         factor = admin.add_factor(user, seed)
         uri, cooldown = provisioning_uri(seed, user, admin.issuer), admin.cooldown_seconds
@@ -80,8 +80,8 @@ def list_factors(context: typer.Context, user: UserArgument, as_json: JsonOption
         print_json([factor_members(factor) for factor in every])
         return
     for factor in every:
-        used = _day(factor.used_at) if factor.used_at else "-"
-        typer.echo("\t".join((factor.id, factor.kind, plain(factor.name), _day(factor.added_at), used)))
+        used = minute(factor.used_at) if factor.used_at else "-"
+        typer.echo("\t".join((factor.id, factor.kind, plain(factor.name), minute(factor.added_at), used)))
 
 
 @app.command()
@@ -118,7 +118,3 @@ def _asked_seed(*, no_input: bool) -> bytes:
         return base64.b32decode(text.upper() + "=" * (-len(text) % 8))
     except binascii.Error:
         wrong_usage("the seed is neither hex nor base32")
-
-
-def _day(at: float) -> str:
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")

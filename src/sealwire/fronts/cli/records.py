@@ -5,6 +5,7 @@ meaning.
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,11 @@ def factor_members(factor: Factor) -> dict[str, object]:
         "added_at": int(factor.added_at),
         "used_at": int(factor.used_at) or None,
     }
+
+
+def minute(at: float) -> str:
+    """Unix seconds as people read them."""
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def print_json(members: object) -> None:

@@ -236,8 +236,8 @@ MORE_MISTAKES = [
     (RULE, RULE + '\nprofile = "sined"', 'rules[0].profile = "sined": did you mean "signed"?'),
     (
         RULE,
-        RULE + '\nprofile = "keyed"',
-        'rules[0].profile = "keyed": not in this version; profiles are open, signed, sealed, critical',
+        RULE + '\nprofile = "keyd"',
+        'rules[0].profile = "keyd": did you mean "keyed"?',
     ),
     (
         RULE,

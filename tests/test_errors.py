@@ -6,7 +6,7 @@ from sealwire.errors import JUDGEMENTS, TABLE, Fault, Misuse, Problem, Refusal
 
 STATUS = {
     401: "signature-missing components-insufficient algorithm-not-allowed key-unknown clock-skew digest-mismatch "
-    "signature-mismatch replay-detected invitation-invalid session-unknown session-expired",
+    "token-invalid signature-mismatch replay-detected invitation-invalid session-unknown session-expired",
     400: "signature-malformed target-not-canonical idempotency-missing header-malformed encryption-required "
     "encryption-unexpected envelope-malformed decrypt-failed query-in-clear",
     403: "scope-insufficient address-not-allowed approval-required approval-pending approval-denied approval-expired",

@@ -23,15 +23,19 @@ from sealwire.keys.file import FileKeyring, is_development, read_private
 from sealwire.named import find
 from sealwire.observers.notice import LoggedNotices, MailedNotices
 from sealwire.observers.tally import Tally
-from sealwire.pipeline import build_pipeline
+from sealwire.observers.usage import Usage
+from sealwire.pipeline import Failures, build_pipeline
 from sealwire.ports import BucketStore, Clock, Directory, Entropy, Keyring, Ledger, NonceStore, Observer, SessionStore
+from sealwire.ports.apikeys import ApiKeys, Uses
 from sealwire.ports.people import Approvals, Factors, Notices
 from sealwire.protocol import servernonce
 from sealwire.protocol.message import normal_authority
+from sealwire.protocol.ratelimit import parse_own
 from sealwire.routes import Routes
 from sealwire.sessions import DEFAULT_TERMS, SessionEndpoints, SessionTerms, session_rules
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
 from sealwire.stores.sqlite import SqliteLedger
+from sealwire.stores.sqlite_apikeys import SqliteApiKeys
 from sealwire.stores.sqlite_approvals import SqliteApprovals
 from sealwire.stores.sqlite_directory import SqliteDirectory
 from sealwire.stores.sqlite_fast import SqliteFast
@@ -39,6 +43,7 @@ from sealwire.stores.sqlite_file import SqliteFile
 from sealwire.stores.sqlite_sessions import SqliteSessions
 
 _LOG = logging.getLogger("sealwire.build")
+_FAILURES = Failures()
 
 
 class Ports(NamedTuple):
@@ -59,6 +64,8 @@ class Ports(NamedTuple):
     approvals: Approvals
     factors: Factors
     notices: Notices
+    apikeys: ApiKeys
+    uses: Uses
 
 
 def open_ports(settings: Settings, fast_file: Path | None = None) -> Ports:
@@ -89,12 +96,14 @@ def open_ports(settings: Settings, fast_file: Path | None = None) -> Ports:
             closer()
 
     directory, ledger, people = SqliteDirectory(file), SqliteLedger(file, clock), SqliteApprovals(file, clock)
+    apikeys = SqliteApiKeys(file)
     notices: Notices = LoggedNotices()
     if settings.notice is not None:
         notices = mailed = _mailed(settings, settings.notice)
         closers.insert(0, mailed.close)
     return Ports(
-        directory, ledger, nonces, sessions, buckets, keyring, clock, entropy, close, people, people, notices
+        directory, ledger, nonces, sessions, buckets, keyring, clock, entropy, close, people, people, notices,
+        apikeys, apikeys,
     )  # fmt: skip
 
 
@@ -127,8 +136,13 @@ def build_guard(settings: Settings, ports: Ports, observers: tuple[Observer, ...
             policy=policy_version(settings.path),
             external_prefix=settings.external_prefix.encode("ascii"),
             health=settings.health,
+            most_calls=settings.limits.calls,
         ),
         ports,
+        failures=Failures(
+            parse_own(settings.limits.failures_per_address, "address"),
+            parse_own(settings.limits.failures_per_key, "key"),
+        ),
         rotation_overlap_seconds=settings.rotation_overlap,
         session_terms=SessionTerms(settings.sessions.lifetime, settings.sessions.max_requests),
         line_fingerprints=settings.line_fingerprints,
@@ -167,6 +181,7 @@ def wire(
     rotation_overlap_seconds: int = 86_400,
     session_terms: SessionTerms = DEFAULT_TERMS,
     line_fingerprints: bool = True,
+    failures: Failures = _FAILURES,
     pages: str = "",
     observers: tuple[Observer, ...] = (),
 ) -> Guard:
@@ -199,9 +214,11 @@ def wire(
         keyring=ports.keyring,
         entropy=ports.entropy,
         desk=desk,
+        apikeys=ports.apikeys,
+        failures=failures,
         line_fingerprints=line_fingerprints,
     )
-    tally = Tally(ports.ledger)
+    tally, usage = Tally(ports.ledger), Usage(ports.uses)
 
     def issue_nonce(keyid: str) -> str:
         random = ports.entropy(servernonce.RANDOM_BYTES)
@@ -210,6 +227,7 @@ def wire(
     async def closing() -> None:
         try:
             await tally.flush()
+            await usage.flush()
         finally:
             ports.close()
 
@@ -223,7 +241,7 @@ def wire(
         clock=ports.clock,
         entropy=ports.entropy,
         issue_nonce=issue_nonce,
-        observers=(*observers, tally),
+        observers=(*observers, tally, usage),
         desk=desk,
         closing=closing,
     )

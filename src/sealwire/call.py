@@ -46,6 +46,7 @@ class KeyRecord(NamedTuple):
     expires_at: float | None
     follows: str = ""  # the key that this one was rotated from
     frozen_at: float = -1  # when it was frozen last, thawed or not: sessions opened until then are over
+    limits: tuple[Limit, ...] = ()  # the client's own
 
 
 def usable(key: KeyRecord | None, now: float) -> KeyRecord:
@@ -57,6 +58,45 @@ def usable(key: KeyRecord | None, now: float) -> KeyRecord:
     if key.expires_at is not None and now >= key.expires_at:
         raise Refusal("key-unknown", "expired", failed="key")
     return key
+
+
+class Bounds(NamedTuple):
+    """
+    What holds a client, or one of its API keys, closer than the rules do: the networks it calls from, and limits of its
+    own. `owner` is its id, under which its calls are counted.
+    """
+
+    owner: str
+    addresses: tuple[str, ...]
+    limits: tuple[Limit, ...]
+
+
+class ApiKeyRecord(NamedTuple):
+    """
+    An API key as its store knows it, found by one of its secrets, with what its client may do. `scopes` are those that
+    its client has too. Times are Unix seconds; `retires_at` is when the secret ends that was asked for, where another
+    has taken its place.
+    """
+
+    id: str
+    client: str
+    client_name: str
+    name: str
+    user: str | None
+    scopes: frozenset[str]
+    bounds: tuple[Bounds, ...]
+    state: str  # active, revoked, frozen
+    made_at: float
+    expires_at: float
+    retires_at: float | None = None
+
+    def why_not(self, now: float) -> str:
+        """Why it opens nothing now, as the ledger says it; empty where it does."""
+        if self.state != "active":
+            return self.state
+        if now >= self.expires_at:
+            return "expired"
+        return "retired" if self.retires_at is not None and now >= self.retires_at else ""
 
 
 class Session(NamedTuple):
@@ -170,9 +210,13 @@ def may_sign(session: Session | None, rule: Rule) -> Session:
 
 
 class AddressSpent(NamedTuple):
-    """The address's limits took this call."""
+    """
+    The limits that need no proof, by address and of the whole rule, have room for this call. They took it where nothing
+    is proven later; else (`later`) they are charged with the caller's, in one step.
+    """
 
     spent: tuple[Spent, ...]
+    later: bool = False
 
 
 class Admitted(NamedTuple):
@@ -219,7 +263,11 @@ class FirstSeen(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """Who calls. `user` is whose account is acted on, where there is one; `assurance` says how strongly it is known."""
+    """
+    Who calls. `user` is whose account is acted on, where there is one. `assurance` says how it is known: by a
+    `signature`, or by an `api-key` alone, which whoever reads it can send. `key` is what proved it, `apikey` the id of
+    the API key that came with the call.
+    """
 
     client: str
     user: str | None
@@ -227,10 +275,12 @@ class Caller(NamedTuple):
     key: str
     assurance: str
     client_name: str = ""
+    bounds: tuple[Bounds, ...] = ()
+    apikey: str = ""
 
 
 class CallerSpent(NamedTuple):
-    """The key's, client's and user's limits took this call."""
+    """All limits took this call: of address, rule, key, client and user, and the client's own, in one step."""
 
     spent: tuple[Spent, ...]
 
@@ -362,3 +412,6 @@ class Outcome(NamedTuple):
     duration_seconds: float
     skew_seconds: float | None
     recorded: bool
+    apikey: str = ""  # the API key that came with it, its own or beside a signature
+    claimed: str = ""  # the key of ours that a refused call named and did not prove
+    near: str = ""  # a limit of the caller's of which less than a tenth is left

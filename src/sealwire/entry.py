@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from sealwire.call import Caller, Receive, Rule
+from sealwire.errors import Refusal
 from sealwire.protocol.message import Headers, Reply, Request
 
 
@@ -61,6 +62,45 @@ class Gate:
             return
         self.wanted = sentence if self.wanted is None else self.wanted
         raise ApprovalNeeded("a person has to approve this call first")
+
+
+class Room:
+    """
+    How many calls may be at work at once. A call that waits for its peer's body is not: whoever sends slowly holds no
+    room that others could use.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._at_work = 0
+
+    def is_full(self) -> bool:
+        """Whether as many calls are at work as may be."""
+        return self._at_work >= self._most
+
+    def __enter__(self) -> None:
+        self._at_work += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._at_work -= 1
+
+    def outside(self, receive: Receive) -> Receive:
+        """Reads as `receive` does, and holds no room while it waits."""
+
+        async def waiting() -> tuple[bytes, bool]:
+            self._at_work -= 1
+            try:
+                return await receive()
+            finally:
+                self._at_work += 1
+
+        return waiting
+
+
+def busy() -> Refusal:
+    """What a call hears that finds no room."""
+    detail = "As many calls are at work here as may be."
+    return Refusal("rate-limited", "busy", detail, fields=((b"retry-after", b"1"),))
 
 
 #: Signs the head of a streamed reply, whose content is not known yet.

@@ -162,7 +162,14 @@ TABLE: dict[str, Row] = {
         "A limit of this route is spent.",
         "Wait for Retry-After seconds.",
         retryable=True,
-        causes=_causes("address caller live-nonces approvals"),
+        causes=_causes("address rule caller live-nonces approvals busy failures-address failures-key"),
+    ),
+    "token-invalid": Row(
+        401,
+        "No key that is good here",
+        "The call carries no API key that is known and good here.",
+        "Send a live API key as Authorization: Bearer sw_…; a new one is made by its user, or by the operator.",
+        causes=_causes("absent form unknown revoked frozen expired retired other-client"),
     ),
     "invitation-invalid": Row(
         401,
@@ -316,7 +323,7 @@ TABLE: dict[str, Row] = {
         "Something is wrong on this side",
         "The server failed; the request id finds it in the log.",
         "Report the request id.",
-        causes=_causes("app reply misuse bug evidence reply-too-large body-taken sealing compressed"),
+        causes=_causes("app reply misuse bug evidence reply-too-large body-taken sealing compressed no-address"),
     ),
 }
 
@@ -350,6 +357,8 @@ class Problem(Exception):
         self.failed = failed
         self.members = members or {}
         self.fields = fields
+        #: The key or API key of ours that the call named, where that is known: for the log, the limits and the count.
+        self.claimed = ""
 
     @property
     def status(self) -> int:

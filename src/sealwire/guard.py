@@ -27,8 +27,9 @@ from sealwire.call import (
     Plain,
     Proof,
 )
+from sealwire.challenge import SIGNED, challenge
 from sealwire.desk import Desk
-from sealwire.entry import Arrival, Begin, Enter, Entry, Gate
+from sealwire.entry import Arrival, Begin, Enter, Entry, Gate, Room, busy
 from sealwire.errors import Fault, Problem, Refusal
 from sealwire.pipeline import DEMANDS, OBSERVED, Pipeline
 from sealwire.ports import Clock, DurableNonce, Entropy, IdempotencyClaim, Keyring, Ledger, Observer
@@ -36,22 +37,21 @@ from sealwire.protocol.approval import MAX_SHOWN, Shown
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 from sealwire.protocol.message import Headers, Reply, Request, read_authority, read_head, read_target
 from sealwire.protocol.problem import answer
-from sealwire.protocol.profile import TAG, TAG_INVITATION
 from sealwire.protocol.reply import in_progress, pack
-from sealwire.protocol.window import accept_signature, clock, late
+from sealwire.protocol.window import late
 from sealwire.routes import Routes
 from sealwire.stages.body import Kept
 from sealwire.trace import Trace, place
 
-_SIGNED = frozenset(("signed", "sealed", "critical", "enrolment"))
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 #: Observe mode refuses these all the same: limits are limits.
 LIMITS = frozenset(("rate-limited", "body-too-large"))
+#: What a caller hears who did no other than too much: counted, not recorded one by one, since a flood is made of them.
+_COUNTED = frozenset(("rate-limited",))
 #: Refusals that prove nothing whatever was held when they were found: they go out unsigned.
 UNPROVEN = frozenset(("replay-detected", "clock-skew"))
 _UNRULED: Headers = ((b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff"))
 _LOG = logging.getLogger("sealwire.guard")
-
 
 #: One of the guard's own endpoints: answers a call whose evidence is complete.
 Endpoint = Callable[[Call], Awaitable[Reply]]
@@ -65,6 +65,7 @@ class Deployment(NamedTuple):
     policy: str
     external_prefix: bytes = b""
     health: str = ""
+    most_calls: int = 1024  # at work at once, in this process
 
 
 class Guard:
@@ -98,6 +99,7 @@ class Guard:
         self._observers = observers
         self._desk = desk
         self._closing = closing
+        self._room = Room(deployment.most_calls)
 
     async def handle(self, arrival: Arrival, enter: Enter) -> Reply | None:
         """
@@ -112,7 +114,11 @@ class Guard:
             return Reply(200, ((b"cache-control", b"no-store"),), b"")
         trace = Trace(request_id, now, arrival.address, arrival.method)
         try:
-            reply = await self._serve(arrival, enter, trace)
+            if self._room.is_full():
+                reply: Reply | None = await self._turn_away(busy(), None, trace)
+            else:
+                with self._room:
+                    reply = await self._serve(arrival, enter, trace)
         except ClientGone:
             trace.code, trace.decision = "client-gone", "failed"
             self._tell(trace, 0, started)
@@ -170,7 +176,8 @@ class Guard:
             self._deployment.origin.partition(":")[0],
         )
         view = MappingProxyType(held)
-        receive = Kept(arrival.receive) if rule.observe else arrival.receive
+        receive = self._room.outside(arrival.receive)
+        receive = Kept(receive) if rule.observe else receive
         return Call(request, rule, trace.at, trace.request_id, arrival.address, receive, view)
 
     async def _run_stages(self, call: Call, held: dict[type, Evidence]) -> Problem | None:
@@ -190,6 +197,8 @@ class Guard:
     ) -> Reply | None:
         idempotent: Idempotent | None = None
         if refusal is not None:
+            # Entered all the same, so the limits that need no proof take it.
+            await self._pipeline.count_refused(call, None)
             await self._read_rest(call, held)
             trace.code, trace.decision = refusal.code, "observed"
         elif not DEMANDS[call.rule.profile] <= held.keys():
@@ -252,12 +261,8 @@ class Guard:
 
         caller = call.get(Caller) if Caller in held and trace.decision == "entered" else None
         endpoint = self._endpoints.get(call.rule.template)
-        reply: Reply | None
         try:
-            if endpoint is not None:
-                reply = await endpoint(call)
-            else:
-                reply = await self._run_app(call, caller, idempotent, enter, begin)
+            reply = await (endpoint(call) if endpoint else self._run_app(call, caller, idempotent, enter, begin))
         except Refusal:
             # An endpoint of our own that did nothing, or an app that wants a person first: the key is free for the call
             # that is mended, or approved.
@@ -319,20 +324,22 @@ class Guard:
     async def _go_out(self, call: Call, reply: Reply) -> Reply:
         """10. return: the reply stages of the profile; a caller who proved nothing gets the open profile's."""
         profile = call.rule.profile
-        unproven = profile in _SIGNED and FirstSeen not in call.held
+        unproven = profile in SIGNED and FirstSeen not in call.held
         for stage in self._pipeline.replies["open" if unproven else profile]:
             reply = await stage(call, reply)
         return reply
 
     async def _turn_away(self, problem: Problem, call: Call | None, trace: Trace) -> Reply:
-        """A Problem at any step jumps here: worded, recorded where the caller is proven, and out."""
-        trace.code = problem.code
+        """A Problem at any step jumps here: counted, worded, recorded where the caller is proven, and out."""
+        if call is not None and isinstance(problem, Refusal):
+            problem = await self._counted(call, problem, trace)
+        trace.code, trace.claimed = problem.code, problem.claimed
         trace.decision = "failed" if isinstance(problem, Fault) else "refused"
         trace.recorded = False
         idempotent = call is not None and b"idempotency-key" in call.request.fields
         sealed = call is not None and InSession in call.held and problem.slug not in UNPROVEN
         if call is not None and problem.status == 401:
-            self._say_what_to_sign(problem, call)
+            challenge(problem, call, self._clock.now, self._issue_nonce)
         reply = Reply(*answer(problem, self._deployment.origin, trace.request_id, idempotent=idempotent, sealed=sealed))
         if call is None or (Body not in call.held and call.request.has_content()):
             # The rest of the body would be read and thrown away otherwise: nobody pours into a call that is over.
@@ -342,12 +349,14 @@ class Guard:
                 reply.status, (*reply.headers, *_UNRULED, (b"x-request-id", trace.request_id.encode())), reply.body
             )
         hardened = _closing(await self._pipeline.replies["open"][0](call, reply), reply)
-        if FirstSeen not in call.held or problem.slug in UNPROVEN or problem.slug == "audit-unavailable":
+        proven = FirstSeen in call.held or Caller in call.held
+        if not proven or problem.slug in UNPROVEN or problem.slug == "audit-unavailable":
             # A ledger that has just failed is not waited for once more: the tally takes it to the next that works.
             return hardened
         try:
-            await self._ledger.record(trace.decided(call, self._deployment.policy))
-            trace.recorded = True
+            if problem.slug not in _COUNTED:
+                await self._ledger.record(trace.decided(call, self._deployment.policy))
+                trace.recorded = True
             return _closing(await self._go_out(call, reply), reply)
         except Fault as fault:
             _LOG.error("the refusal of %s could not be recorded or signed: %s", trace.request_id, fault.code)
@@ -357,19 +366,15 @@ class Guard:
             told = Reply(*answer(fault, self._deployment.origin, trace.request_id))
             return await self._pipeline.replies["open"][0](call, told)
 
-    def _say_what_to_sign(self, problem: Problem, call: Call) -> None:
-        """Accept-Signature with every 401; for a message that ran out on its way, with a nonce that serves at once."""
-        told = any(name == b"accept-signature" for name, _ in problem.fields)
-        if told or call.rule.profile not in _SIGNED:
-            return
-        nonce, tag = "", TAG_INVITATION if call.rule.profile == "enrolment" else TAG
-        if Proof in call.held:
-            proof = call.get(Proof)
-            tag = TAG_INVITATION if proof.invitation else TAG
-            if problem.slug == "clock-skew":
-                nonce = self._issue_nonce(proof.keyid)
-                problem.members["clock"] = clock(proof.claim, self._clock.now(), call.rule.max_age_seconds)
-        problem.fields += (accept_signature(call.request, nonce, tag),)
+    async def _counted(self, call: Call, problem: Problem, trace: Trace) -> Problem:
+        """What the caller hears once its refusal is counted: more than may be are told no more than that."""
+        try:
+            await self._pipeline.count_refused(call, problem)
+        except Refusal as limited:
+            return limited
+        except Fault as fault:
+            _LOG.error("the refusal of %s could not be counted: %s", trace.request_id, fault.code)
+        return problem
 
     def _tell(self, trace: Trace, status: int, started: float) -> None:
         outcome = trace.outcome(status, self._clock.monotonic() - started)

@@ -2,9 +2,10 @@
 The page: which checks a call of each profile goes through, in which order, and what it must hold before the app runs.
 
 Why this order: cheap and anonymous before cryptography and before a byte of body; the nonce after signature and
-digest, so strangers cannot burn nonces; the caller's limits after the nonce, so a replay spends nothing of the
-victim's; idempotency last, when everything it is scoped by is proven. What is earned (ROWS) and what is demanded
-(DEMANDS) are written apart on purpose: a row deleted by mistake cannot delete the demand.
+digest, so strangers cannot burn nonces; limits are looked at before everything, so a spent one costs nothing, and
+charged after the nonce, so a replay spends nothing of the victim's; idempotency last, when everything it is scoped by
+is proven. What is earned (ROWS) and what is demanded (DEMANDS) are written apart on purpose: a row deleted by mistake
+cannot delete the demand.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ from sealwire.call import (
     Proof,
     Valid,
 )
+from sealwire.credentials import Credentials
 from sealwire.desk import Desk
-from sealwire.errors import Misuse
+from sealwire.errors import Misuse, Problem
 from sealwire.ports import BucketStore, Directory, Entropy, Keyring, Ledger, NonceStore, SessionStore
+from sealwire.ports.apikeys import ApiKeys
 from sealwire.protocol.envelope import Headers
 from sealwire.protocol.message import Reply
+from sealwire.protocol.ratelimit import Limit
 from sealwire.stages.admit import Admit
-from sealwire.stages.authenticate import Authenticate
+from sealwire.stages.authenticate import Authenticate, AuthenticateBearer
 from sealwire.stages.authorize import Authorize
 from sealwire.stages.body import ReadBody
 from sealwire.stages.harden import Harden
@@ -44,6 +48,7 @@ from sealwire.stages.idempotency import Idempotency
 from sealwire.stages.nonce import ClaimNonce
 from sealwire.stages.permit import Permit
 from sealwire.stages.possess import Possess
+from sealwire.stages.refused import CountRefused
 from sealwire.stages.seal import Seal
 from sealwire.stages.session import JoinSession
 from sealwire.stages.sign import Sign
@@ -56,45 +61,49 @@ from sealwire.stages.verify import Verify
 Stage = Callable[[Call], Awaitable[Evidence]]
 ReplyStage = Callable[[Call, Reply], Awaitable[Reply]]
 
-PROFILES = ("open", "signed", "sealed", "critical", "published", "enrolment")
+PROFILES = ("open", "keyed", "signed", "sealed", "critical", "published", "enrolment")
 
 #: What a rule of a policy may name; `published` and `enrolment` are the guard's own well-known endpoints.
-RULE_PROFILES = ("open", "signed", "sealed", "critical")
+RULE_PROFILES = ("open", "keyed", "signed", "sealed", "critical")
 
 # fmt: off
 ROWS: tuple[tuple[str, str], ...] = (
-    #                      open signed sealed critical published enrolment
-    ("throttle address",   "x    x      x      x        x         x"),
-    ("admit",              "x    x      x      x        x         x"),
-    ("verify",             "-    x      x      x        -         -"),
-    ("permit",             "-    -      -      -        -         x"),
-    ("body",               "-    x      x      x        -         x"),
-    ("possess",            "-    -      -      -        -         x"),
-    ("nonce",              "-    x      x      x        -         x"),
-    ("authenticate",       "-    x      x      x        -         -"),
-    ("throttle caller",    "-    x      x      x        -         -"),
-    ("authorize",          "-    x      x      x        -         -"),
-    ("body",               "x    -      -      -        x         -"),
-    ("session",            "-    -      x      x        -         -"),
-    ("unseal",             "-    -      x      x        -         -"),
-    ("validate",           "x    x      x      x        x         x"),
-    ("idempotency",        "-    x      x      x        -         -"),
-    ("step up",            "-    -      -      x        -         -"),
+    #                      open keyed signed sealed critical published enrolment
+    ("throttle address",   "x    -     -      -      -        x         x"),
+    ("look at limits",     "-    x     x      x      x        -         -"),
+    ("admit",              "x    x     x      x      x        x         x"),
+    ("verify",             "-    -     x      x      x        -         -"),
+    ("permit",             "-    -     -      -      -        -         x"),
+    ("body",               "-    -     x      x      x        -         x"),
+    ("possess",            "-    -     -      -      -        -         x"),
+    ("nonce",              "-    -     x      x      x        -         x"),
+    ("authenticate",       "-    -     x      x      x        -         -"),
+    ("bearer",             "-    x     -      -      -        -         -"),
+    ("throttle caller",    "-    x     x      x      x        -         -"),
+    ("authorize",          "-    x     x      x      x        -         -"),
+    ("body",               "x    x     -      -      -        x         -"),
+    ("session",            "-    -     -      x      x        -         -"),
+    ("unseal",             "-    -     -      x      x        -         -"),
+    ("validate",           "x    x     x      x      x        x         x"),
+    ("idempotency",        "-    -     x      x      x        -         -"),
+    ("step up",            "-    -     -      -      x        -         -"),
     # the decision is recorded, then the app runs
 )
 REPLY_ROWS: tuple[tuple[str, str], ...] = (
-    ("harden",             "x    x      x      x        x         x"),
-    ("seal",               "-    -      x      x        -         -"),
-    ("sign",               "-    x      x      x        x         x"),
+    ("harden",             "x    x     x      x      x        x         x"),
+    ("seal",               "-    -     -      x      x        -         -"),
+    ("sign",               "-    -     x      x      x        x         x"),
 )
 # fmt: on
 
 _OPEN = frozenset((AddressSpent, Admitted, Body, Valid))
-_SIGNED = _OPEN | {Proof, FirstSeen, Caller, CallerSpent, Allowed, Idempotent}
+_KEYED = _OPEN | {Caller, CallerSpent, Allowed}
+_SIGNED = _KEYED | {Proof, FirstSeen, Idempotent}
 _SEALED = _SIGNED | {InSession, Plain}
 
 DEMANDS: Mapping[str, frozenset[type]] = {
     "open": _OPEN,
+    "keyed": _KEYED,
     "signed": _SIGNED,
     "sealed": _SEALED,
     "critical": _SEALED | {Assured},
@@ -105,6 +114,8 @@ DEMANDS: Mapping[str, frozenset[type]] = {
 #: What must stand earlier in a column wherever both stand in it; checked when the page is built.
 _BEFORE = (
     ("throttle address", "admit"),
+    ("look at limits", "admit"),
+    ("admit", "bearer"),
     ("admit", "verify"),
     ("admit", "permit"),
     ("verify", "body"),
@@ -114,7 +125,9 @@ _BEFORE = (
     ("possess", "nonce"),
     ("nonce", "authenticate"),
     ("authenticate", "throttle caller"),
+    ("bearer", "throttle caller"),
     ("throttle caller", "authorize"),
+    ("bearer", "body"),
     ("authorize", "session"),
     ("session", "unseal"),
     ("unseal", "validate"),
@@ -136,6 +149,7 @@ OBSERVED = frozenset(
         "body",
         "nonce",
         "authenticate",
+        "bearer",
         "throttle caller",
         "authorize",
         "session",
@@ -146,11 +160,19 @@ OBSERVED = frozenset(
 )
 
 
+class Failures(NamedTuple):
+    """How many failed credentials an address, and how many that named one key, are told more than rate-limited."""
+
+    per_address: Limit = Limit(300, 60, "address")
+    per_key: Limit = Limit(300, 60, "key")
+
+
 class Pipeline(NamedTuple):
-    """The page, wired: by profile the stages with their names, and the reply stages."""
+    """The page, wired: by profile the stages with their names, the reply stages, and what counts refused calls."""
 
     stages: Mapping[str, tuple[tuple[str, Stage], ...]]
     replies: Mapping[str, tuple[ReplyStage, ...]]
+    count_refused: Callable[[Call, Problem | None], Awaitable[None]]
 
 
 def build_pipeline(
@@ -163,19 +185,23 @@ def build_pipeline(
     keyring: Keyring,
     entropy: Entropy,
     desk: Desk,
+    apikeys: ApiKeys,
+    failures: Failures,
     line_fingerprints: bool,
 ) -> Pipeline:
     """The page with its ports. Raises: Misuse if a column's order is broken."""
-    headers = Headers()
+    headers, credentials = Headers(), Credentials(apikeys, keyring)
     made: dict[str, Stage] = {
-        "throttle address": ThrottleAddress(buckets),
+        "throttle address": ThrottleAddress(buckets, later=False),
+        "look at limits": ThrottleAddress(buckets, later=True),
         "admit": Admit(),
         "verify": Verify(directory, nonces, sessions, buckets if line_fingerprints else None, entropy),
         "permit": Permit(directory, nonces, keyring, entropy),
         "body": ReadBody(),
         "possess": Possess(),
         "nonce": ClaimNonce(nonces),
-        "authenticate": Authenticate(directory),
+        "authenticate": Authenticate(directory, credentials),
+        "bearer": AuthenticateBearer(credentials),
         "throttle caller": ThrottleCaller(buckets),
         "authorize": Authorize(),
         "session": JoinSession(sessions, headers),
@@ -192,6 +218,7 @@ def build_pipeline(
     return Pipeline(
         {profile: tuple((name, made[name]) for name in names) for profile, names in columns.items()},
         {profile: tuple(replies[name] for name in names) for profile, names in reply_columns.items()},
+        CountRefused(buckets, *failures),
     )
 
 

@@ -11,10 +11,11 @@ import traceback
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sealwire.call import Call, Caller, Evidence, Outcome, Proof
+from sealwire.call import Call, Caller, CallerSpent, Evidence, Outcome, Proof
 from sealwire.ports import Decision
 
 _METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "POST", "PUT", "PATCH", "DELETE", "CONNECT"))
+_NEAR = 10  # of a limit that has less than a tenth left it is said
 _NOTHING: Mapping[type, Evidence] = MappingProxyType({})
 
 
@@ -28,7 +29,9 @@ def place(failure: BaseException) -> str:
 class Trace:
     """What is known of one call for its record, its log line and its counts; filled in as it goes along."""
 
-    __slots__ = ("address", "at", "call", "code", "decision", "method", "recorded", "request_id", "status", "template")
+    __slots__ = (
+        "address", "at", "call", "claimed", "code", "decision", "method", "recorded", "request_id", "status", "template"
+    )  # fmt: skip
 
     def __init__(self, request_id: str, at: float, address: str, method: str) -> None:
         self.request_id = request_id
@@ -40,6 +43,7 @@ class Trace:
         self.decision = ""
         self.status = 0
         self.recorded = False
+        self.claimed = ""
         self.call: Call | None = None
 
     def decided(self, call: Call, policy: str) -> Decision:
@@ -53,7 +57,7 @@ class Trace:
             self.code,
             client,
             user,
-            call.get(Proof).keyid if Proof in call.held else "",
+            call.get(Proof).keyid if Proof in call.held else "" if caller is None else caller.key,
             self.address,
             self.method,
             call.rule.template,
@@ -63,9 +67,15 @@ class Trace:
     def outcome(self, status: int, duration_seconds: float) -> Outcome:
         """What the observers hear."""
         held = self.call.held if self.call is not None else _NOTHING
-        caller, proof = held.get(Caller), held.get(Proof)
-        client, user = (caller.client, caller.user or "") if isinstance(caller, Caller) else ("", "")
-        key, skew = (proof.keyid, proof.claim.created - self.at) if isinstance(proof, Proof) else ("", None)
+        caller, proof, spent = held.get(Caller), held.get(Proof), held.get(CallerSpent)
+        client = user = key = apikey = near = ""
+        skew = None
+        if isinstance(caller, Caller):
+            client, user, key, apikey = caller.client, caller.user or "", caller.key, caller.apikey
+        if isinstance(proof, Proof):
+            key, skew = proof.keyid, proof.claim.created - self.at
+        if isinstance(spent, CallerSpent):
+            near = next((one.limit.name for one in spent.spent if one.remaining * _NEAR < one.limit.quota), "")
         return Outcome(
             self.request_id,
             self.at,
@@ -81,4 +91,7 @@ class Trace:
             duration_seconds,
             skew,
             self.recorded,
+            apikey,
+            self.claimed,
+            near,
         )

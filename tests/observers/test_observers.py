@@ -42,18 +42,38 @@ def test_a_line_for_each_outcome() -> None:
     assert line["process.pid"] == os.getpid()
 
 
-@given(texts=st.lists(st.text(max_size=40), min_size=9, max_size=9), at=st.floats(0, 2**33), seconds=st.floats(0, 1e6))
+@given(
+    texts=st.lists(st.text(max_size=40), min_size=11, max_size=11), at=st.floats(0, 2**33), seconds=st.floats(0, 1e6)
+)
 def test_the_line_is_what_an_encoder_writes(texts: list[str], at: float, seconds: float) -> None:
     """The line is put together by hand, because it is written for each call; here the library reads and writes it."""
-    request, template, method, code, decision, client, user, key, address = texts
+    request, template, method, code, decision, client, user, key, address, apikey, claimed = texts
     lines: list[str] = []
     JsonLog(lines.append).heard(
-        Outcome(request, at, template, method, 200, code, decision, client, user, key, address, seconds, None, True)
+        Outcome(
+            request,
+            at,
+            template,
+            method,
+            200,
+            code,
+            decision,
+            client,
+            user,
+            key,
+            address,
+            seconds,
+            None,
+            True,
+            apikey,
+            claimed,
+        )  # fmt: skip
     )
     read = json.loads(lines[0])
     assert json.dumps(read, ensure_ascii=True, separators=(",", ":")) == lines[0]
     assert list(read.values())[2] == decision
-    assert list(read.values())[5:] == [request, method, 200, template, address, user, client, key, code, os.getpid()]
+    told = [request, method, 200, template, address, user, client, key, apikey, claimed, code, os.getpid()]
+    assert list(read.values())[5:] == told
     assert datetime.fromisoformat(read["@timestamp"]).timestamp() == pytest.approx(at, abs=0.002)
 
 

@@ -24,6 +24,7 @@ from sealwire.protocol.jwk import load_verifier
 from sealwire.protocol.otp import STEP_SECONDS, Seed
 from sealwire.protocol.signature import signer_of
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
+from sealwire.stores.memory_apikeys import MemoryApiKeys
 from sealwire.stores.memory_approvals import MemoryApprovals
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 from tests.stories.world import PAGES, START, KeptNotices, SetClock
@@ -78,13 +79,14 @@ class PagesWorld:
         kept = MemoryApprovals(self.clock, self.ledger, self.directory)
         self.approvals: Approvals = kept if store is None else store
         self.factors: Factors = kept if store is None else store
+        apikeys = MemoryApiKeys(self.ledger, self.directory)
         self.notices = KeptNotices()
         self.origin = origin
         self.buckets = MemoryBuckets(self.clock)
         ports = Ports(
             self.directory, self.ledger, MemoryNonces(self.clock, os.urandom), MemorySessions(self.clock),
             self.buckets, self.keyring, self.clock, os.urandom, lambda: None,
-            self.approvals, self.factors, self.notices,
+            self.approvals, self.factors, self.notices, apikeys, apikeys,
         )  # fmt: skip
         self.presence = Presence(
             self.approvals, self.factors, self.keyring, self.clock, os.urandom, self.notices, TERMS

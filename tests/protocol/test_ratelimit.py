@@ -54,7 +54,9 @@ def test_a_burst_and_then_one_by_one() -> None:
     limit, arrival = Limit(3, 60, "key"), 0.0
     for remaining in (2, 1, 0):
         arrival, spent = charge(limit, arrival, 1000.0)
-        assert spent == Spent(limit, fits=True, remaining=remaining, wait_seconds=0.0)
+        assert spent == Spent(
+            limit, fits=True, remaining=remaining, wait_seconds=0.0, reset_seconds=60.0 - 20 * remaining
+        )
     for now, wait in ((1000.0, 20.0), (1010.0, 10.0), (1019.0, 1.0)):
         kept, spent = charge(limit, arrival, now)
         assert kept == arrival
@@ -97,9 +99,9 @@ def test_the_whole_burst_fits(quota: int) -> None:
 def test_fields() -> None:
     """RateLimit-Policy and RateLimit, and Retry-After in whole seconds only where a charge did not fit."""
     key, address = Limit(60, 60, "key"), Limit(5, 1, "address")
-    good = Spent(key, fits=True, remaining=7, wait_seconds=0.0)
-    bad = Spent(address, fits=False, remaining=0, wait_seconds=0.2)
-    assert dict(fields((good,))) == {b"ratelimit-policy": b'"key-60";q=60;w=60', b"ratelimit": b'"key-60";r=7;t=0'}
+    good = Spent(key, fits=True, remaining=7, wait_seconds=0.0, reset_seconds=52.1)
+    bad = Spent(address, fits=False, remaining=0, wait_seconds=0.2, reset_seconds=0.9)
+    assert dict(fields((good,))) == {b"ratelimit-policy": b'"key-60";q=60;w=60', b"ratelimit": b'"key-60";r=7;t=53'}
     made = dict(fields((good, bad, bad._replace(wait_seconds=2.1))))
     assert made[b"retry-after"] == b"3"
     assert dict(fields((good, bad)))[b"retry-after"] == b"1"

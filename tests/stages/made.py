@@ -24,6 +24,7 @@ from sealwire.protocol.jwk import Signer, Verifier, load_verifier
 from sealwire.protocol.message import Request, combine, read_target
 from sealwire.protocol.signature import signer_of
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
+from sealwire.stores.memory_apikeys import MemoryApiKeys
 from sealwire.stores.memory_approvals import MemoryApprovals
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 
@@ -127,6 +128,7 @@ class Stores:
         self.directory = MemoryDirectory()
         self.ledger = MemoryLedger(self.clock)
         self.approvals = MemoryApprovals(self.clock, self.ledger, self.directory)
+        self.apikeys = MemoryApiKeys(self.ledger, self.directory)
         self.keyring = MadeKeyring()
 
     async def invite(self, name: str, secret: bytes, expires_at: float = NOW + 100) -> None:

@@ -1,37 +1,40 @@
 """Authorize: scopes and addresses."""
 
-from typing import Any, cast
-
 import pytest
 
-from sealwire.call import Allowed, Proof
+from sealwire.call import Allowed, Bounds
 from sealwire.stages.authorize import Authorize, within
-from tests.stages.made import CALLER, RULE, call, record, refused
-
-
-def _proof(**changes: Any) -> Proof:
-    return Proof(cast(Any, None), record(**changes), 0, 20)
+from tests.stages.made import CALLER, RULE, call, refused
 
 
 async def test_all_scopes_are_needed() -> None:
     """Each scope of the rule is demanded, and the missing ones are named, sorted."""
-    assert await Authorize()(call(None, RULE._replace(scopes=CALLER.scopes), CALLER, _proof())) == Allowed()
+    assert await Authorize()(call(None, RULE._replace(scopes=CALLER.scopes), CALLER)) == Allowed()
     with refused("scope-insufficient/missing", "policy") as caught:
-        await Authorize()(call(None, RULE._replace(scopes=frozenset(("z", "orders", "a"))), CALLER, _proof()))
+        await Authorize()(call(None, RULE._replace(scopes=frozenset(("z", "orders", "a"))), CALLER))
     assert (caught.value.detail, caught.value.status) == ("Missing: a, z.", 403)
 
 
 async def test_bound_addresses() -> None:
-    """A client that is bound to addresses calls from those only."""
-    proof = _proof(addresses=("192.0.2.0/24",))
-    assert await Authorize()(call(None, RULE, CALLER, proof, address="192.0.2.255")) == Allowed()
+    """Who is bound to addresses calls from those only, and from those of its API key too where both have some."""
+    near = CALLER._replace(bounds=(Bounds("cli_a", ("192.0.2.0/24",), ()),))
+    assert await Authorize()(call(None, RULE, near, address="192.0.2.255")) == Allowed()
     with refused("address-not-allowed/client", "policy"):
-        await Authorize()(call(None, RULE, CALLER, proof, address="192.0.3.0"))
+        await Authorize()(call(None, RULE, near, address="192.0.3.0"))
+    nearer = near._replace(bounds=(*near.bounds, Bounds("apk_1", ("192.0.2.8/32", "2001:db8::/32"), ())))
+    assert await Authorize()(call(None, RULE, nearer, address="192.0.2.8")) == Allowed()
+    for outside in ("192.0.2.9", "2001:db8::1", ""):
+        with refused("address-not-allowed/client", "policy"):
+            await Authorize()(call(None, RULE, nearer, address=outside))
 
 
-async def test_without_a_key_no_address_binds() -> None:
-    """A proof without a key binds to no address."""
-    assert await Authorize()(call(None, RULE, CALLER, Proof(cast(Any, None), None, 0, 20))) == Allowed()
+async def test_a_bearer_fails_at_no_judgement_of_a_signature() -> None:
+    """What is refused of a call that nobody signed names no judgement."""
+    bearer = CALLER._replace(assurance="api-key", bounds=(Bounds("cli_a", ("192.0.2.0/24",), ()),))
+    with refused("address-not-allowed/client"):
+        await Authorize()(call(None, RULE, bearer, address="192.0.3.0"))
+    with refused("scope-insufficient/missing"):
+        await Authorize()(call(None, RULE._replace(scopes=frozenset(("more",))), bearer))
 
 
 @pytest.mark.parametrize(

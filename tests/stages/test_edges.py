@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from sealwire.call import Body, Call, FirstSeen, Proof, Rule
+from sealwire.credentials import Credentials
 from sealwire.errors import Fault, Refusal
 from sealwire.protocol.message import Request
 from sealwire.protocol.ratelimit import network
@@ -32,8 +33,10 @@ def call(held: Mapping[type, Any]) -> Call:
 async def test_no_key_is_no_caller() -> None:
     """An invitation's proof names no key, and makes nobody a caller."""
     proof = Proof(cast(Any, None), None, 0.0, 20, "inv")
+    stores = Stores()
+    stage = Authenticate(stores.directory, Credentials(stores.apikeys, stores.keyring))
     with pytest.raises(Fault, match="internal/evidence"):
-        await Authenticate(Stores().directory)(call({Proof: proof, FirstSeen: FirstSeen()}))
+        await stage(call({Proof: proof, FirstSeen: FirstSeen()}))
 
 
 async def test_an_offer_with_two_readings() -> None:

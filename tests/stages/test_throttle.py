@@ -12,24 +12,23 @@ async def test_no_limits() -> None:
     """A rule without limits of a kind charges nothing."""
     stores = Stores()
     caller_only = RULE._replace(limits=(Limit(1, 60, "key"),))
-    assert await ThrottleAddress(stores.buckets)(call(None, caller_only)) == AddressSpent(())
-    address_only = RULE._replace(limits=(Limit(1, 60, "address"),))
-    assert await ThrottleCaller(stores.buckets)(call(None, address_only, CALLER)) == CallerSpent(())
+    assert await ThrottleAddress(stores.buckets, later=False)(call(None, caller_only)) == AddressSpent(())
+    assert await ThrottleCaller(stores.buckets)(call(None, RULE, CALLER)) == CallerSpent(())
 
 
 async def test_by_address() -> None:
     """The quota of an address fits, one more does not, another address and another rule are not touched."""
     limit = Limit(2, 60, "address")
     rule = RULE._replace(limits=(limit, Limit(1, 60, "key")))
-    stage = ThrottleAddress(Stores().buckets)
-    assert await stage(call(None, rule)) == AddressSpent((Spent(limit, True, 1, 0.0),))
-    assert await stage(call(None, rule)) == AddressSpent((Spent(limit, True, 0, 0.0),))
+    stage = ThrottleAddress(Stores().buckets, later=False)
+    assert await stage(call(None, rule)) == AddressSpent((Spent(limit, True, 1, 0.0, 30.0),))
+    assert await stage(call(None, rule)) == AddressSpent((Spent(limit, True, 0, 0.0, 60.0),))
     with refused("rate-limited/address") as caught:
         await stage(call(None, rule))
     assert caught.value.detail == "The limit of 2 a 60 s per address is spent."
     assert dict(caught.value.fields) == {
         b"ratelimit-policy": b'"address-60";q=2;w=60',
-        b"ratelimit": b'"address-60";r=0;t=30',
+        b"ratelimit": b'"address-60";r=0;t=60',
         b"retry-after": b"30",
     }
     await stage(call(None, rule, address="192.0.2.2"))

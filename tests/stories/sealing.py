@@ -25,8 +25,10 @@ from sealwire.protocol.signature import base, check, check_hmac, parse, sign_hma
 from sealwire.sessions import DEFAULT_TERMS, SessionTerms
 from sealwire.stores import sqlite_fast, sqlite_sessions
 from sealwire.stores.memory import MemoryBuckets
+from sealwire.stores.memory_apikeys import MemoryApiKeys
 from sealwire.stores.memory_approvals import MemoryApprovals
 from sealwire.stores.sqlite import SqliteLedger
+from sealwire.stores.sqlite_apikeys import SqliteApiKeys
 from sealwire.stores.sqlite_approvals import SqliteApprovals
 from sealwire.stores.sqlite_directory import SqliteDirectory
 from sealwire.stores.sqlite_fast import SqliteFast
@@ -87,11 +89,12 @@ class SealedWorld(World):
             directory, ledger = SqliteDirectory(file), SqliteLedger(file, self.clock)
         self.people, self.books = directory, ledger
         self.asked: MemoryApprovals | SqliteApprovals = self.approvals
+        apikeys: MemoryApiKeys | SqliteApiKeys = MemoryApiKeys(self.ledger, self.directory)
         if stores.durable is not None:
-            self.asked = SqliteApprovals(file, self.clock)
+            self.asked, apikeys = SqliteApprovals(file, self.clock), SqliteApiKeys(file)
         ports = Ports(
             directory, ledger, nonces, self.session_store, buckets, self.keyring, self.clock, self.draw, lambda: None,
-            self.asked, self.asked, self.notices,
+            self.asked, self.asked, self.notices, apikeys, apikeys,
         )  # fmt: skip
         deployment = Deployment(ORIGIN, frozenset(("api.example",)), "policy-1")
         self.guard = wire(rules, deployment, ports, session_terms=terms, pages=PAGES)

@@ -76,6 +76,11 @@ DEFAULTS: dict[str, object] = {
     "listen.host": "127.0.0.1",
     "listen.port": 8443,
     "store.fast": "memory:",
+    "limits.calls": 1024,
+    "limits.connections": 8192,
+    "limits.connections_per_address": 512,
+    "limits.failures_per_address": "300/min",
+    "limits.failures_per_key": "300/min",
     "sessions.lifetime": 900,
     "sessions.max_requests": 65_536,
     "metrics.port": None,
@@ -109,7 +114,8 @@ NEEDED = {
 }  # fmt: skip
 TABLES: dict[str, type[BaseModel]] = {
     "": Settings, "listen.": Listen, "tls.": Tls, "keys.": Keys, "store.": Store, "metrics.": MetricsTable,
-    "rules.": RuleTable, "sessions.": Sessions, "pages.": Pages, "notice.": NoticeTable, "rules.approve.": ApproveTable,
+    "rules.": RuleTable, "sessions.": Sessions, "limits.": Limits, "pages.": Pages, "notice.": NoticeTable,
+    "rules.approve.": ApproveTable,
 }  # fmt: skip
 
 
@@ -127,7 +133,7 @@ def test_the_table_is_whole() -> None:
     Stopped by: config
     """
     every = {prefix + name for prefix, table in TABLES.items() for name in table.model_fields}
-    assert every - set(DEFAULTS) - NEEDED == {"listen", "metrics", "path", "sessions"}
+    assert every - set(DEFAULTS) - NEEDED == {"limits", "listen", "metrics", "path", "sessions"}
     assert (set(DEFAULTS) | NEEDED) - every == set()
 
 

@@ -30,7 +30,7 @@ def start(world: World, nonces: NonceStore, ledger: Ledger, rules: tuple[Rule, .
     buckets: BucketStore = MemoryBuckets(world.clock)
     ports = Ports(
         world.directory, ledger, nonces, MemorySessions(world.clock), buckets, world.keyring, world.clock, os.urandom,
-        lambda: None, world.approvals, world.approvals, world.notices,
+        lambda: None, world.approvals, world.approvals, world.notices, world.apikeys, world.apikeys,
     )  # fmt: skip
     guard = wire(rules, Deployment(ORIGIN, frozenset(("api.example",)), "policy-1"), ports)
     world.app = GuardedApp(world._app, guard)

@@ -23,6 +23,7 @@ from sealwire.protocol.digest import content_digest
 from sealwire.protocol.jwk import Signer, load_verifier
 from sealwire.protocol.signature import signer_of
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
+from sealwire.stores.memory_apikeys import MemoryApiKeys
 from sealwire.stores.memory_approvals import MemoryApprovals
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 
@@ -71,6 +72,7 @@ class World:
         self.directory = MemoryDirectory()
         self.ledger = MemoryLedger(self.clock)
         self.approvals = MemoryApprovals(self.clock, self.ledger, self.directory)
+        self.apikeys = MemoryApiKeys(self.ledger, self.directory)
         self.notices = KeptNotices()
         self.nonces = MemoryNonces(self.clock, os.urandom)
         # Keys of these stories were enrolled after the start, so the rule of restarts does not concern them.
@@ -96,6 +98,8 @@ class World:
             self.approvals,
             self.approvals,
             self.notices,
+            self.apikeys,
+            self.apikeys,
         )
         deployment = Deployment(ORIGIN, frozenset(("api.example",)), "policy-1")
         self.guard = wire(rules, deployment, ports, pages=PAGES)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from sealwire.config.rules import SAFE_METHODS, ApproveTable, RuleTable
 from sealwire.config.settings import (
     Keys,
+    Limits,
     Listen,
     MetricsTable,
     NoticeTable,
@@ -35,6 +36,7 @@ __all__ = [
     "SAFE_METHODS",
     "ApproveTable",
     "Keys",
+    "Limits",
     "Listen",
     "MetricsTable",
     "NoticeTable",
@@ -94,7 +96,7 @@ def _line(why: ValidationError) -> str:
 def _known(parents: list[int | str]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {
         "listen": Listen, "tls": Tls, "keys": Keys, "store": Store, "metrics": MetricsTable, "rules": RuleTable,
-        "sessions": Sessions, "pages": Pages, "notice": NoticeTable,
+        "sessions": Sessions, "limits": Limits, "pages": Pages, "notice": NoticeTable,
     }  # fmt: skip
     if parents and parents[-1] == "approve":
         return [field.alias or name for name, field in ApproveTable.model_fields.items()]

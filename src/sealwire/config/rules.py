@@ -16,12 +16,13 @@ from sealwire.config.tables import Seconds, Table, nearest
 from sealwire.errors import Misuse
 from sealwire.ports.people import FACTOR_KINDS
 from sealwire.protocol.approval import Sentence
-from sealwire.protocol.ratelimit import parse_limit
+from sealwire.protocol.ratelimit import KINDS, PERIODS, parse_limit
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _DEFAULT_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_PROFILES = ("open", "signed", "sealed", "critical")
-_LATER = frozenset(("keyed",))
+_PROFILES = ("open", "keyed", "signed", "sealed", "critical")
+#: Profiles whose calls no signature stands behind.
+_UNSIGNED = ("open", "keyed")
 _UNLISTABLE = re.compile(
     r"forwarded|x-forwarded-.*|x-real-ip|x-original-.*|x-rewrite-.*|.*-method-override|client-cert.*|sealwire-.*|host"
     r"|connection|content-length|transfer-encoding|signature|signature-input"
@@ -48,10 +49,10 @@ class RuleTable(Table):
 
     path: str = Field(description="Template: literals, `{parameter}` segments, `**` as the last segment.")
     methods: list[str] = Field(list(_DEFAULT_METHODS), description="Methods. HEAD and OPTIONS need to be listed.")
-    profile: str = Field("signed", description="`open`, `signed`, `sealed` or `critical`.")
+    profile: str = Field("signed", description="`open`, `keyed`, `signed`, `sealed` or `critical`.")
     mode: Literal["enforce", "observe"] = Field("enforce", description="`observe` logs who would be refused.")
     scopes: list[str] = Field([], description="Scopes that the client must have.")
-    limits: list[str] = Field([], description="As `60/min per address`; kinds are address, key, client, user.")
+    limits: list[str] = Field([], description="As `60/min per address`; kinds are address, key, client, user, rule.")
     content_types: list[str] = Field(["application/json"], description="Media types that a body may have.")
     headers: list[str] = Field([], description="Further request fields that the app sees.")
     max_age: Seconds = Field(60, ge=5, le=300, description="How old a signature may be, in seconds.")
@@ -66,7 +67,7 @@ class RuleTable(Table):
     stream: bool = Field(default=False, description="Replies are streamed behind a signed head, content unverified.")
     exact: bool = Field(default=False, description="Opt out of the check against lax upstreams.")
     slash_ok: str = Field("", description="The one path parameter that may hold an encoded slash.")
-    because: str = Field("", description="Why an open rule may write; needed in production.")
+    because: str = Field("", description="Why an open or keyed rule may write; needed in production.")
     approve: ApproveTable | None = Field(None, description="Of a `critical` rule: what a person approves.")
 
     @model_validator(mode="before")
@@ -82,8 +83,9 @@ def judge_rule(key: str, rule: RuleTable, environment: str) -> None:
     _judge_profile(key, rule.profile)
     _judge_methods(key, rule.methods)
     writes = set(rule.methods) - SAFE_METHODS
-    if rule.profile == "open" and writes and environment == "production" and not rule.because.strip():
-        raise Misuse(f'{key}.because: an open rule that takes {min(writes)} needs a reason, as in "sign-up form"')
+    if rule.profile in _UNSIGNED and writes and environment == "production" and not rule.because.strip():
+        article = "an open" if rule.profile == "open" else "a keyed"
+        raise Misuse(f'{key}.because: {article} rule that takes {min(writes)} needs a reason, as in "sign-up form"')
     if rule.stream and (others := set(rule.methods) - {"GET", "HEAD"}):
         raise Misuse(f"{key}.stream: only GET and HEAD can be streamed, not {min(others)}")
     _judge_sealing(key, rule)
@@ -93,8 +95,8 @@ def judge_rule(key: str, rule: RuleTable, environment: str) -> None:
         raise Misuse(f'{key}.slash_ok = "{rule.slash_ok}": the path has no parameter {{{rule.slash_ok}}}')
     _judge_names(key, rule)
     _judge_limits(key, rule)
-    if rule.profile == "open":
-        _judge_open(key, rule)
+    if rule.profile in _UNSIGNED:
+        _judge_unsigned(key, rule)
 
 
 def _judge_names(key: str, rule: RuleTable) -> None:
@@ -111,27 +113,43 @@ def _judge_names(key: str, rule: RuleTable) -> None:
 
 
 def _judge_limits(key: str, rule: RuleTable) -> None:
+    seen: dict[tuple[str, int], str] = {}
     for limit in rule.limits:
         try:
-            kind = parse_limit(limit).kind
+            found = parse_limit(limit)
         except ValueError as why:
-            raise Misuse(f"{key}.limits: {why}") from None
-        if rule.profile == "open" and kind != "address":
-            raise Misuse(f'{key}.limits: "{limit}" counts per {kind}, and an open rule knows none; say per address')
+            raise Misuse(f"{key}.limits: {_nearest_kind(limit) or why}") from None
+        if rule.profile == "open" and found.kind not in ("address", "rule"):
+            raise Misuse(
+                f'{key}.limits: "{limit}" counts per {found.kind}, and an open rule knows none; say per address'
+            )
+        other = seen.setdefault((found.kind, found.period_seconds), limit)
+        if other != limit:
+            raise Misuse(f'{key}.limits: "{other}" and "{limit}" count the same; say the smaller one')
 
 
-def _judge_open(key: str, rule: RuleTable) -> None:
-    """What only a proven caller can be held to would be passed over without a word."""
-    idle = {"scopes": rule.scopes, "fresh": rule.fresh, "idempotency": rule.idempotency == "required"}
+def _nearest_kind(limit: str) -> str:
+    _, per, kind = limit.rpartition(" per ")
+    if not per or kind in KINDS or kind in PERIODS:
+        return ""
+    return f'"{limit}": nothing is counted per {kind}; {nearest(kind, list(KINDS))}'
+
+
+def _judge_unsigned(key: str, rule: RuleTable) -> None:
+    """What only a signed call can be held to would be passed over without a word."""
+    idle = {"fresh": rule.fresh, "idempotency": rule.idempotency == "required", "replay": rule.replay == "fast"}
+    if rule.profile == "open":
+        idle["scopes"] = bool(rule.scopes)
     for name, demanded in idle.items():
         if demanded:
-            raise Misuse(f'{key}.{name}: an open rule lets anybody in and demands none; say profile = "signed"')
+            says = "an open rule lets anybody in" if rule.profile == "open" else "a keyed rule takes unsigned calls"
+            raise Misuse(f'{key}.{name}: {says} and demands none; say profile = "signed"')
+    if rule.profile == "keyed" and "authorization" in (header.lower() for header in rule.headers):
+        raise Misuse(f'{key}.headers: "authorization" is the API key of a keyed call, which no app needs to see')
 
 
 def _judge_profile(key: str, profile: str) -> None:
     if profile not in _PROFILES:
-        if profile in _LATER:
-            raise Misuse(f'{key}.profile = "{profile}": not in this version; profiles are {", ".join(_PROFILES)}')
         raise Misuse(f'{key}.profile = "{profile}": {nearest(profile, list(_PROFILES))}')
 
 

@@ -18,6 +18,7 @@ from sealwire.config.rules import RuleTable, compile_rule, judge_rule
 from sealwire.config.tables import Seconds, Table
 from sealwire.errors import Misuse
 from sealwire.protocol.message import normal_authority
+from sealwire.protocol.ratelimit import parse_own
 
 # A host name or an IPv6 address in brackets, and a port: what a Host field can hold, since it is compared with one.
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
@@ -66,6 +67,22 @@ class MetricsTable(Table):
         ge=1,
         le=65535,
         description="Port on 127.0.0.1 for GET /metrics of `serve`, all workers together; absent: none.",
+    )
+
+
+class Limits(Table):
+    """What holds for all calls together, in each process; the limits of a rule are the rule's."""
+
+    calls: int = Field(1024, ge=1, le=1_000_000, description="Calls at work at once; more are 429 and asked to wait.")
+    connections: int = Field(8192, ge=1, le=1_000_000, description="Connections that are open at once.")
+    connections_per_address: int = Field(
+        512, ge=1, le=1_000_000, description="Connections of one IPv4 address or IPv6 /64; proxies are not counted."
+    )
+    failures_per_address: str = Field(
+        "300/min", description="Failed credentials of one address before it hears no more than 429."
+    )
+    failures_per_key: str = Field(
+        "300/min", description="The same for tries that name one key, from anywhere; its owner's calls are not refused."
     )
 
 
@@ -122,6 +139,9 @@ class Settings(Table):
     sessions: Sessions = Field(
         default_factory=lambda: Sessions.model_validate({}), description="How long sessions live."
     )
+    limits: Limits = Field(
+        default_factory=lambda: Limits.model_validate({}), description="Limits of all calls together."
+    )
     metrics: MetricsTable = Field(
         default_factory=lambda: MetricsTable.model_validate({}), description="Where metrics are read."
     )
@@ -159,6 +179,15 @@ def judge(settings: Settings) -> None:
         _judge_pages(settings, settings.pages)
     if settings.notice is not None:
         _judge_notice(settings.notice)
+    _judge_failures(settings)
+
+
+def _judge_failures(settings: Settings) -> None:
+    for name in ("failures_per_address", "failures_per_key"):
+        try:
+            parse_own(getattr(settings.limits, name), "address")
+        except ValueError as why:
+            raise Misuse(f"limits.{name}: {why}") from None
 
 
 def _judge_pages(settings: Settings, pages: Pages) -> None:

@@ -19,6 +19,7 @@ from sealwire.entry import Arrival, Begin, Entry, Gate
 from sealwire.errors import Fault
 from sealwire.fronts.lifespan import pass_lifespan
 from sealwire.guard import Guard
+from sealwire.protocol.apikey import is_ours, presented
 from sealwire.protocol.message import Headers, Reply
 from sealwire.stages.body import BODY_TAKEN
 from sealwire.trace import place
@@ -209,6 +210,8 @@ def seen_headers(entry: Entry) -> list[tuple[bytes, bytes]]:
     headers = [(b"host", request.authority.encode("ascii"))]
     for name, value in request.headers:
         seen = (name in _ALWAYS_SEEN or name in rule.headers) and name not in hop
+        if seen and name == b"authorization" and is_ours(presented(value)):
+            continue  # an API key is for the guard: no app can log it
         if seen and (sealed is None or name not in _OF_THE_BODY):
             headers.append((name, value))
     if sealed:

@@ -32,6 +32,7 @@ from sealwire.fronts.asgi import App, GuardedApp
 from sealwire.fronts.pages import pages_served
 from sealwire.fronts.server import server, tls_context
 from sealwire.named import find
+from sealwire.observers.alarms import FailedTries
 from sealwire.observers.log import JsonFormatter, JsonLog
 from sealwire.observers.metrics import Metrics
 from sealwire.ports import Observer
@@ -157,7 +158,8 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
 
 def _observers(ports: Ports, write: Callable[[str], object]) -> tuple[Observer, ...]:
     metrics = _metrics()
-    return (JsonLog(write), metrics, ClockWatch(ports.clock, metrics.clock_stepped))
+    watch = ClockWatch(ports.clock, metrics.clock_stepped)
+    return (JsonLog(write), metrics, watch, FailedTries(metrics.tries_limited))
 
 
 @functools.cache

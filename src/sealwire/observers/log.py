@@ -40,7 +40,9 @@ class JsonLog:
             f'"http.request.method":{quoted(outcome.method)},"http.response.status_code":{outcome.status},'
             f'"url.template":{quoted(outcome.template)},"client.ip":{quoted(outcome.address)},'
             f'"user.id":{quoted(outcome.user)},"sealwire.client":{quoted(outcome.client)},'
-            f'"sealwire.key":{quoted(outcome.key)},"sealwire.code":{quoted(outcome.code)},"process.pid":{os.getpid()}}}'
+            f'"sealwire.key":{quoted(outcome.key)},"sealwire.apikey":{quoted(outcome.apikey)},'
+            f'"sealwire.claimed":{quoted(outcome.claimed)},"sealwire.code":{quoted(outcome.code)},'
+            f'"process.pid":{os.getpid()}}}'
         )
 
 

@@ -28,6 +28,12 @@ class Metrics:
             "sealwire_call_duration_seconds", "From the head of a call to its reply.", ("route",), registry=registry
         )
         self._replays = Counter("sealwire_replay_rejections", "Messages refused as seen before.", registry=registry)
+        self._tries = Counter(
+            "sealwire_failed_tries_limited",
+            "Calls refused since too many failed credentials came from their address, or named their key.",
+            ("by",),
+            registry=registry,
+        )
         self._steps = Counter("sealwire_clock_steps", "Times that the wall clock was set.", registry=registry)
         self._skew = Histogram(
             "sealwire_clock_skew_seconds",
@@ -38,6 +44,10 @@ class Metrics:
         # The library looks a child up anew, under a lock, at each call; there are as many as it has itself.
         self._decided = functools.cache(self._decisions.labels)
         self._taking = functools.cache(self._duration.labels)
+
+    def tries_limited(self, by: str) -> None:
+        """A failed credential past its limit, by `address` or by `key`."""
+        self._tries.labels(by).inc()
 
     def clock_stepped(self) -> None:
         """The wall clock was set while this process ran."""

@@ -89,7 +89,12 @@ class BucketStore(Protocol):
     """
     Counts calls against limits on a monotonic clock. All charges of one call are decided in one atomic step: either
     every bucket is charged or none. Not durable. Nobody retries; a failure is a Fault store-unavailable.
+
+    Bounded, with what strangers can fill (addresses and their sites) apart from what callers fill.
     """
+
+    async def look(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
+        """What `charge` would say, charging nothing."""
 
     async def charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
         """What each limit says, in order; if one does not fit, none was charged."""
@@ -227,6 +232,7 @@ class Invitation(NamedTuple):
     expires_at: float
     used_by: str = ""
     used_at: float = 0
+    limits: tuple[Limit, ...] = ()
 
 
 class Enrolled(NamedTuple):
@@ -277,7 +283,10 @@ class Directory(Protocol):
         """Ends the key for ever; False if there is none of this thumbprint."""
 
     async def revoke_client(self, client: str) -> int:
-        """Ends every key of the client; how many were not ended before."""
+        """
+        Ends every key and API key of the client, and invitations that would add one; how many keys were not ended
+        before.
+        """
 
     async def keys(self, client: str | None = None) -> list[KeyRecord]:
         """All keys, or one client's, oldest first."""

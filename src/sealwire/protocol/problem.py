@@ -50,8 +50,16 @@ def answer(problem: Problem, origin: str, request_id: str, *, idempotent: bool =
     document |= problem.members
     headers = [(b"content-type", MEDIA_TYPE), *problem.fields]
     if row.status == 401:
-        error = "" if sealed else f', error="{problem.slug}"'
-        headers.append((b"www-authenticate", f'Signature realm="{origin}"{error}'.encode("ascii")))
+        headers.append((b"www-authenticate", _challenge(problem, origin, sealed=sealed)))
     if row.status == 503 and not any(name == b"retry-after" for name, _ in headers):
         headers.append((b"retry-after", b"2"))
     return Answer(row.status, tuple(headers), json.dumps(document, ensure_ascii=True).encode("ascii"))
+
+
+def _challenge(problem: Problem, origin: str, *, sealed: bool) -> bytes:
+    """What would be taken: a signature (RFC 9421), or a bearer (RFC 6750 section 3, no error where none was sent)."""
+    scheme, error = "Signature", problem.slug
+    if problem.slug == "token-invalid":
+        scheme, error = "Bearer", "" if problem.cause == "absent" else "invalid_token"
+    told = f', error="{error}"' if error and not sealed else ""
+    return f'{scheme} realm="{origin}"{told}'.encode("ascii")

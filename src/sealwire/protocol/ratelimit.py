@@ -2,21 +2,28 @@
 Rate limits: how one is written, the arithmetic that decides (GCRA, ITU-T I.371 Annex A), the fields that tell of it
 (draft-ietf-httpapi-ratelimit-headers-10).
 
-Owns: `N/period per kind` and what it means: a burst of N, then one more each period ÷ N; what counts as one
-address.
+Owns: `N/period per kind` and what it means: a burst of N, then one more each period ÷ N; what counts as one address,
+and as one site.
 Refuses to know: where the state is kept and what time it is.
 """
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import math
 import re
 from typing import NamedTuple
 
-_FORM = re.compile(r"([1-9][0-9]{0,8})/(s|second|min|minute|hour|day)(?: per (key|client|user|address))?")
-_PERIODS = {"s": 1, "second": 1, "min": 60, "minute": 60, "hour": 3600, "day": 86400}
-KINDS = ("address", "key", "client", "user")
+#: What the limit of a rule may count: calls of one address, key, client or user, or all calls under the rule.
+KINDS = ("address", "key", "client", "user", "rule")
+_FORM = re.compile(rf"([1-9][0-9]{{0,8}})/(s|second|min|minute|hour|day)(?: per ({'|'.join(KINDS)}))?")
+PERIODS = {"s": 1, "second": 1, "min": 60, "minute": 60, "hour": 3600, "day": 86400}
+#: Kinds whose buckets anybody can make up, by coming from many addresses.
+OF_STRANGERS = frozenset(("address", "site"))
+#: One IPv6 subscriber holds a /64, and often a whole /56 (RFC 6177): all of that may as much as so many of its parts.
+SITE_SHARE = 4
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: each is one IPv4 address
 
 
 class Limit(NamedTuple):
@@ -33,12 +40,16 @@ class Limit(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What one charge left: the limit, whether it fitted, calls that remain, seconds until one fits again."""
+    """
+    What one charge left: the limit, whether it fitted, calls that remain, seconds until one fits again, and until all
+    of them do.
+    """
 
     limit: Limit
     fits: bool
     remaining: int
     wait_seconds: float
+    reset_seconds: float = 0.0
 
 
 def parse_limit(text: str) -> Limit:
@@ -46,17 +57,49 @@ def parse_limit(text: str) -> Limit:
     found = _FORM.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"{text!r} is not of the form N/period per kind, as in 60/min per key")
-    return Limit(int(found[1]), _PERIODS[found[2]], found[3] or "key")
+    return Limit(int(found[1]), PERIODS[found[2]], found[3] or "key")
 
 
-def network(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 that one IPv6 subscriber holds."""
+def parse_own(text: str, kind: str) -> Limit:
+    """`60/min`, as a client or an API key has limits of its own: no kind is said. Raises: ValueError."""
+    if " per " in text:
+        raise ValueError(f"{text!r} is not of the form N/period, as in 60/min: it counts its own calls")
+    try:
+        return parse_limit(text)._replace(kind=kind)
+    except ValueError:
+        raise ValueError(f"{text!r} is not of the form N/period, as in 60/min") from None
+
+
+def written(limit: Limit) -> str:
+    """A limit of one's own as it is written: `60/min`."""
+    name = next(name for name, seconds in reversed(PERIODS.items()) if seconds == limit.period_seconds)
+    return f"{limit.quota}/{'min' if name == 'minute' else 's' if name == 'second' else name}"
+
+
+@functools.lru_cache(maxsize=4096)
+def network(address: str, prefix: int = 64) -> str:
+    """
+    What counts as one address: an IPv4 address, or the /64 that one IPv6 subscriber holds (or another prefix). What is
+    no address stands for itself.
+    """
     if ":" not in address:
         return address
     try:
-        return str(ipaddress.ip_network((address, 64), strict=False))
+        found = ipaddress.IPv6Address(address.partition("%")[0])
     except ValueError:
         return address
+    inside = found.ipv4_mapped
+    if found in _NAT64:
+        inside = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+    return str(ipaddress.IPv6Network((found, prefix), strict=False)) if inside is None else str(inside)
+
+
+def tiers(limit: Limit, address: str) -> tuple[tuple[Limit, str], ...]:
+    """The limit of an address and what it counts: an IPv4 address, or an IPv6 /64 and with it the /56 around it."""
+    near = network(address)
+    if "/" not in near:
+        return ((limit, near),)
+    return ((limit, near), (Limit(limit.quota * SITE_SHARE, limit.period_seconds, "site"), network(address, 56)))
 
 
 def charge(limit: Limit, arrival: float, now: float) -> tuple[float, Spent]:
@@ -71,14 +114,17 @@ def charge(limit: Limit, arrival: float, now: float) -> tuple[float, Spent]:
     slack = limit.period_seconds - (after - now)
     # Floating point: a billionth of an interval decides nothing, and must not cost the last call of a burst.
     if slack < -1e-9 * interval:
-        return arrival, Spent(limit, fits=False, remaining=0, wait_seconds=-slack)
-    return after, Spent(limit, fits=True, remaining=max(0, math.floor(slack / interval + 1e-9)), wait_seconds=0.0)
+        return arrival, Spent(limit, False, 0, -slack, arrival - now)
+    return after, Spent(limit, True, max(0, math.floor(slack / interval + 1e-9)), 0.0, after - now)
 
 
 def fields(spent: tuple[Spent, ...]) -> tuple[tuple[bytes, bytes], ...]:
-    """RateLimit and RateLimit-Policy of these charges, and Retry-After where one did not fit."""
+    """
+    RateLimit and RateLimit-Policy of these charges, and Retry-After where one did not fit. `t` is when all of a quota
+    is there again.
+    """
     policy = ", ".join(f'"{s.limit.name}";q={s.limit.quota};w={s.limit.period_seconds}' for s in spent)
-    state = ", ".join(f'"{s.limit.name}";r={s.remaining};t={math.ceil(s.wait_seconds)}' for s in spent)
+    state = ", ".join(f'"{s.limit.name}";r={s.remaining};t={math.ceil(s.reset_seconds)}' for s in spent)
     out = [(b"ratelimit-policy", policy.encode("ascii")), (b"ratelimit", state.encode("ascii"))]
     wait = max((s.wait_seconds for s in spent if not s.fits), default=0.0)
     if wait:

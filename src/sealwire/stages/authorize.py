@@ -1,24 +1,28 @@
-"""Authorize: the rule's scopes and the client's addresses."""
+"""Authorize: the rule's scopes, and the addresses of the client and of its API key."""
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 
-from sealwire.call import Allowed, Call, Caller, Proof
+from sealwire.call import Allowed, Call, Caller
 from sealwire.errors import Refusal
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Authorize:
     """Refuses: scope-insufficient (naming what is missing), address-not-allowed."""
 
     async def __call__(self, call: Call) -> Allowed:
-        missing = call.rule.scopes - call.get(Caller).scopes
+        caller = call.get(Caller)
+        missing = call.rule.scopes - caller.scopes
         if missing:
             detail = f"Missing: {', '.join(sorted(missing))}."
-            raise Refusal("scope-insufficient", "missing", detail, failed="policy")
-        key = call.get(Proof).key
-        if key is not None and key.addresses and not within(call.address, key.addresses):
-            raise Refusal("address-not-allowed", "client", failed="policy")
+            raise Refusal("scope-insufficient", "missing", detail, failed=_failed(caller))
+        for bounds in caller.bounds:
+            if bounds.addresses and not within(call.address, bounds.addresses):
+                raise Refusal("address-not-allowed", "client", failed=_failed(caller))
         return Allowed()
 
 
@@ -28,4 +32,14 @@ def within(address: str, networks: tuple[str, ...]) -> bool:
         found = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(found in ipaddress.ip_network(network) for network in networks)
+    return any(found in network for network in _read(networks))
+
+
+@functools.lru_cache(maxsize=1024)
+def _read(networks: tuple[str, ...]) -> tuple[_Network, ...]:
+    return tuple(ipaddress.ip_network(network) for network in networks)
+
+
+def _failed(caller: Caller) -> str:
+    """The judgement of a signature that failed; an API key has none."""
+    return "policy" if caller.assurance == "signature" else ""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from sealwire.call import Call
+from sealwire.call import AddressSpent, Call, CallerSpent
 from sealwire.errors import Fault
-from sealwire.protocol.message import Reply, is_field
+from sealwire.protocol.message import Headers, Reply, is_field
+from sealwire.protocol.ratelimit import Spent, fields
 
 _OURS = frozenset(
     b"cache-control x-content-type-options x-request-id server connection signature signature-input content-digest "
     b"transfer-encoding content-length sealwire-stream".split()
 )
+_LIMITS = frozenset((b"ratelimit", b"ratelimit-policy"))
 
 
 class Harden:
@@ -28,4 +30,16 @@ class Harden:
             (b"x-content-type-options", b"nosniff"),
             (b"x-request-id", call.request_id.encode("ascii")),
         )
-        return Reply(reply.status, headers + fixed, reply.body)
+        return Reply(reply.status, _limited(call, reply.status, headers) + fixed, reply.body)
+
+
+def _limited(call: Call, status: int, headers: Headers) -> Headers:
+    """With what is left of the limits that took the call, so that its caller need not find out."""
+    spent: tuple[Spent, ...] = ()
+    if CallerSpent in call.held and status != 429:
+        spent = call.get(CallerSpent).spent
+    elif AddressSpent in call.held and not call.get(AddressSpent).later and status < 400:
+        spent = call.get(AddressSpent).spent
+    if not spent:
+        return headers
+    return tuple(each for each in headers if each[0] not in _LIMITS) + fields(spent)

@@ -1,58 +1,54 @@
 """
-Throttle: the limits of a rule, by address before anything is proven and by caller after the nonce.
+Throttle: the limits of a rule and of its caller, decided together and exactly.
 
-The limiter's key never comes from an unproven field, and the caller's limits come after the nonce, so that a replayed
-call spends nothing of the victim's.
+Before anything is proven the limits of address and rule are looked at; once the caller is known all limits of the call
+are charged in one step, after the nonce, so that a replayed call spends nothing of the victim's and a call that one
+limit refuses spends nothing of the others. No bucket is named by a field that is not proven.
 """
 
 from __future__ import annotations
 
 from sealwire.call import AddressSpent, Call, Caller, CallerSpent
-from sealwire.errors import Refusal
+from sealwire.charges import WITHOUT_PROOF, judge, without_proof
 from sealwire.ports import BucketStore, Charge
-from sealwire.protocol.ratelimit import Spent, fields, network
 
 
 class ThrottleAddress:
-    """Charges the rule's `per address` limits. Refuses: rate-limited."""
+    """
+    The limits by address and of the whole rule: charged, or with `later` only looked at, since they are charged with
+    the caller's. Refuses: rate-limited. Faults: internal where an address is counted and none is known.
+    """
 
-    def __init__(self, buckets: BucketStore) -> None:
-        self._buckets = buckets
+    def __init__(self, buckets: BucketStore, *, later: bool) -> None:
+        self._ask = buckets.look if later else buckets.charge
+        self._later = later
 
     async def __call__(self, call: Call) -> AddressSpent:
-        charges = tuple(
-            Charge(limit, f"{call.rule.template} {network(call.address)}")
-            for limit in call.rule.limits
-            if limit.kind == "address"
-        )
-        if not charges:
-            return AddressSpent(())
-        return AddressSpent(_judge(await self._buckets.charge(charges), "address"))
+        charges = without_proof(call) if call.rule.limits else ()
+        return AddressSpent(judge(await self._ask(tuple(charges)), "") if charges else (), self._later)
 
 
 class ThrottleCaller:
-    """Charges the rule's limits by key, client and user, of a proven caller. Refuses: rate-limited."""
+    """Charges all limits of the call in one step: address, rule, key, client, user, its own. Refuses: rate-limited."""
 
     def __init__(self, buckets: BucketStore) -> None:
         self._buckets = buckets
 
     async def __call__(self, call: Call) -> CallerSpent:
-        caller = call.get(Caller)
-        names = {"key": caller.key, "client": caller.client, "user": caller.user or caller.client}
-        charges = tuple(
-            Charge(limit, f"{call.rule.template} {limit.kind} {names[limit.kind]}")
-            for limit in call.rule.limits
-            if limit.kind != "address"
-        )
+        caller, rule = call.get(Caller), call.rule
+        charges = without_proof(call) if rule.limits else []
+        for limit in rule.limits:
+            if limit.kind not in WITHOUT_PROOF:
+                charges.append(Charge(limit, f"{rule.template} {limit.kind} {_named(caller, limit.kind)}"))
+        for bounds in caller.bounds:
+            charges += [Charge(limit, f"own {bounds.owner}") for limit in bounds.limits]
         if not charges:
             return CallerSpent(())
-        return CallerSpent(_judge(await self._buckets.charge(charges), "caller"))
+        failed = "policy" if caller.assurance == "signature" else ""
+        return CallerSpent(judge(await self._buckets.charge(tuple(charges)), failed))
 
 
-def _judge(spent: tuple[Spent, ...], cause: str) -> tuple[Spent, ...]:
-    if all(one.fits for one in spent):
-        return spent
-    worst = max(spent, key=lambda one: one.wait_seconds)
-    detail = f"The limit of {worst.limit.quota} a {worst.limit.period_seconds} s per {worst.limit.kind} is spent."
-    failed = "policy" if cause == "caller" else ""
-    raise Refusal("rate-limited", cause, detail, failed=failed, fields=fields(spent))
+def _named(caller: Caller, kind: str) -> str:
+    if kind == "key":
+        return caller.key
+    return caller.client if kind == "client" or caller.user is None else caller.user

@@ -22,10 +22,10 @@ _FINGERPRINTS = Limit(30, 60, "address")
 class Verify:
     """Verifies the signature with tag `sealwire`. Refuses with every judgement from parse to signature."""
 
+    #: `told` counts how often line fingerprints were shown; None: they are never shown.
     def __init__(
         self, keys: Directory, nonces: NonceStore, sessions: SessionStore, told: BucketStore | None, entropy: Entropy
     ) -> None:
-        """`told` counts how often line fingerprints were shown; None: they are never shown."""
         self._keys = keys
         self._nonces = nonces
         self._sessions = sessions
@@ -34,15 +34,14 @@ class Verify:
         self._plans = profile.Plans()
 
     async def __call__(self, call: Call) -> Proof:
-        claim = None
+        claim = key = None
         try:
             claim = profile.claim(call.request, profile.TAG, self._plans)
             base = profile.build_base(claim, call.request)
             session = await self._session(call, claim.keyid)
             keyid = claim.keyid if session is None else session.keyid
             key = usable(await self._keys.key(keyid) if KEYID.fullmatch(keyid) else None, call.now)
-            algorithm = key.verifier.algorithm if session is None else "hmac-sha256"
-            if claim.algorithm is not None and claim.algorithm != algorithm:
+            if claim.algorithm not in (None, key.verifier.algorithm if session is None else "hmac-sha256"):
                 raise Refusal("algorithm-not-allowed", "other-than-key", failed="algorithm")
             issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid)
             window = Window.of(claim, issued, call.rule.max_age_seconds)
@@ -54,6 +53,7 @@ class Verify:
             else:
                 check_hmac(session.keys.c2s_mac, base, claim.signature)
         except Problem as problem:
+            problem.claimed = "" if key is None else key.keyid
             await self._help(problem, call, claim)
             raise
         self._plans.keep(claim)
@@ -75,6 +75,6 @@ class Verify:
                 problem.members["clock"] = clock(claim, call.now, call.rule.max_age_seconds)
             problem.fields += (accept_signature(call.request, nonce),)
         if problem.slug == "signature-mismatch" and claim is not None and self._told is not None:
-            spent = await self._told.charge((Charge(_FINGERPRINTS, f"fingerprints {network(call.address)}"),))
-            if spent[0].fits:
+            (spent,) = await self._told.charge((Charge(_FINGERPRINTS, f"fingerprints {network(call.address)}"),))
+            if spent.fits:
                 problem.members["base_lines"] = profile.fingerprints(claim, profile.build_base(claim, call.request))

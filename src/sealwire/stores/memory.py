@@ -12,7 +12,7 @@ from collections import deque
 from sealwire.call import Session
 from sealwire.errors import Fault
 from sealwire.ports import LATE_SECONDS, SESSIONS_OF_A_KEY, Charge, Claimed, Clock, Counted, Entropy
-from sealwire.protocol.ratelimit import Spent, charge
+from sealwire.protocol.ratelimit import OF_STRANGERS, Spent, charge
 from sealwire.protocol.window import SKEW_SECONDS
 
 LIVE_NONCES = 100_000
@@ -21,6 +21,9 @@ MAX_SESSIONS = 100_000
 _SHARDS = 256
 _SLICE_SECONDS = 16
 _SWEEP = 4
+#: What a bucket is called, and its theoretical arrival time.
+_Name = tuple[str, int, int]
+_Arrivals = dict[_Name, float]
 
 
 class MemoryNonces:
@@ -87,32 +90,43 @@ class MemoryBuckets:
     """
     BucketStore in a dict from bucket to its theoretical arrival time; past MAX_BUCKETS the longest unused one goes.
 
-    Addresses have a dict of their own: anybody can come from many, and would push out the limits of proven callers.
+    Addresses have a dict of their own, and so have their sites: anybody can come from many, and would push out the
+    limits of proven callers.
     """
 
     def __init__(self, clock: Clock, max_buckets: int = MAX_BUCKETS) -> None:
         self._clock = clock
-        self._addresses: dict[tuple[str, int, int], float] = {}
-        self._callers: dict[tuple[str, int, int], float] = {}
+        self._arrivals: dict[str, _Arrivals] = {kind: {} for kind in ("caller", *OF_STRANGERS)}
         self._max_buckets = max_buckets
+
+    async def look(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
+        """As the port says."""
+        return self._decide(charges)[1]
 
     async def charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
         """As the port says; atomic because nothing here waits."""
-        now = self._clock.monotonic()
-        kept, spent = [], []
-        for limit, bucket in charges:
-            arrivals = self._addresses if limit.kind == "address" else self._callers
-            name = (bucket, limit.quota, limit.period_seconds)
-            arrival, one = charge(limit, arrivals.get(name, 0.0), now)
-            kept.append((arrivals, name, arrival))
-            spent.append(one)
-        if all(one.fits for one in spent):
+        kept, spent, fits = self._decide(charges)
+        if fits:
             for arrivals, name, arrival in kept:
                 arrivals.pop(name, None)
                 arrivals[name] = arrival
-                while len(arrivals) > self._max_buckets:
+                if len(arrivals) > self._max_buckets:
                     del arrivals[next(iter(arrivals))]
-        return tuple(spent)
+        return spent
+
+    def _decide(
+        self, charges: tuple[Charge, ...]
+    ) -> tuple[list[tuple[_Arrivals, _Name, float]], tuple[Spent, ...], bool]:
+        now, fits = self._clock.monotonic(), True
+        kept, spent = [], []
+        for limit, bucket in charges:
+            arrivals = self._arrivals[limit.kind if limit.kind in OF_STRANGERS else "caller"]
+            name = (bucket, limit.quota, limit.period_seconds)
+            arrival, one = charge(limit, arrivals.get(name, 0.0), now)
+            fits = fits and one.fits
+            kept.append((arrivals, name, arrival))
+            spent.append(one)
+        return kept, tuple(spent), fits
 
 
 class MemorySessions:

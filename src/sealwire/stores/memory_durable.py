@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sealwire.call import KeyRecord
+from sealwire.call import ApiKeyRecord, Bounds, KeyRecord
 from sealwire.errors import Refusal
 from sealwire.ports import (
     IDEMPOTENCY_SECONDS,
@@ -93,6 +93,8 @@ class MemoryDirectory:
         self._keys: dict[str, KeyRecord] = {}
         self._invitations: dict[str, Invitation] = {}
         self._key_sets: list[tuple[str, int]] = []
+        #: Kept by the API keys of the same store, which end and freeze with their clients.
+        self.apikeys: dict[str, ApiKeyRecord] = {}
 
     async def key(self, keyid: str) -> KeyRecord | None:
         """As the port says."""
@@ -126,7 +128,7 @@ class MemoryDirectory:
             raise key_taken()
         record = KeyRecord(
             verifier.keyid, found.client or client, found.name, name, found.user, found.scopes, found.addresses,
-            verifier, "active", now, None,
+            verifier, "active", now, None, limits=found.limits,
         )  # fmt: skip
         self._keys[verifier.keyid] = record
         self._invitations[invitation] = found._replace(used_by=verifier.keyid, used_at=now)
@@ -160,7 +162,12 @@ class MemoryDirectory:
         ending = [key for key in self._keys.values() if key.client == client and key.state != "revoked"]
         for key in ending:
             await self.revoke(key.keyid)
-        return len(ending)
+        held = [one for one in self.apikeys.values() if one.client == client and one.state != "revoked"]
+        self.apikeys |= {one.id: one._replace(state="revoked") for one in held}
+        for invitation in self._invitations.values():
+            if invitation.client == client and not invitation.used_by:
+                self._invitations[invitation.id] = invitation._replace(expires_at=0)
+        return len(ending) + len(held)
 
     async def keys(self, client: str | None = None) -> list[KeyRecord]:
         """As the port says."""
@@ -171,7 +178,9 @@ class MemoryDirectory:
         frozen = [key for key in self._keys.values() if key.client == client and key.state == "frozen"]
         for key in frozen:
             self._keys[key.keyid] = key._replace(state="active" if key.expires_at is None else "retiring")
-        return len(frozen)
+        held = [one for one in self.apikeys.values() if one.client == client and one.state == "frozen"]
+        self.apikeys |= {one.id: one._replace(state="active") for one in held}
+        return len(frozen) + len(held)
 
     def freeze(self, client: str, user: str, now: float) -> int:
         """The keys of a user's client stop; for the approvals of the same store."""
@@ -179,7 +188,16 @@ class MemoryDirectory:
         held = [key for key in own if key.state in ("active", "retiring")]
         for key in held:
             self._keys[key.keyid] = key._replace(state="frozen", frozen_at=now)
-        return len(held)
+        bearers = [
+            one for one in self.apikeys.values() if (one.client, one.user, one.state) == (client, user, "active")
+        ]
+        self.apikeys |= {one.id: one._replace(state="frozen") for one in bearers}
+        return len(held) + len(bearers)
+
+    def bind(self, client: str, scopes: frozenset[str], bounds: Bounds) -> None:
+        """Other scopes and bounds for the keys of a client; for the API keys of the same store."""
+        for key in [key for key in self._keys.values() if key.client == client]:
+            self._keys[key.keyid] = key._replace(scopes=scopes, addresses=bounds.addresses, limits=bounds.limits)
 
     async def key_set_version(self, thumbprints: str, now: float) -> tuple[int, int]:
         """As the port says."""

@@ -38,6 +38,14 @@ _APPROVAL = (
 _FACTOR = "SELECT id, user, kind, name, secret, algorithm, digits, position, added, used FROM factors"
 
 
+_OWN = (
+    " WHERE client = ? AND frozen = 0 AND state <> 'revoked'"
+    " AND EXISTS (SELECT 1 FROM clients WHERE id = client AND user = ?)"
+)
+_FREEZE_KEYS = "UPDATE keys SET frozen = 1, frozen_at = ?" + _OWN  # noqa: S608  # no value of anybody's
+_FREEZE_APIKEYS = "UPDATE apikeys SET frozen = 1" + _OWN  # noqa: S608  # the same
+
+
 class SqliteApprovals:
     """Approvals and Factors on a SqliteFile."""
 
@@ -140,11 +148,8 @@ class SqliteApprovals:
 
         def work(connection: sqlite3.Connection) -> int:
             now = self._clock.now()
-            sql = (
-                "UPDATE keys SET frozen = 1, frozen_at = ? WHERE client = ? AND frozen = 0 AND state <> 'revoked'"
-                " AND EXISTS (SELECT 1 FROM clients WHERE id = client AND user = ?)"
-            )
-            frozen = connection.execute(sql, (now, client, user)).rowcount
+            frozen = connection.execute(_FREEZE_KEYS, (now, client, user)).rowcount
+            frozen += connection.execute(_FREEZE_APIKEYS, (client, user)).rowcount
             sql = (
                 "UPDATE approvals SET state = 'denied', decided = ? WHERE client = ? AND user = ?"
                 " AND state IN ('pending', 'approved') AND expires > ?"
@@ -161,6 +166,8 @@ class SqliteApprovals:
         def work(connection: sqlite3.Connection) -> int:
             sql = "UPDATE keys SET frozen = 0 WHERE client = ? AND frozen = 1 AND state <> 'revoked'"
             thawed = connection.execute(sql, (client,)).rowcount
+            sql = "UPDATE apikeys SET frozen = 0 WHERE client = ? AND frozen = 1 AND state <> 'revoked'"
+            thawed += connection.execute(sql, (client,)).rowcount
             if thawed:
                 connection.execute(INSERT_DECISION, decision)
             return thawed

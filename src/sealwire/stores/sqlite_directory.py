@@ -15,16 +15,20 @@ from sealwire.call import KeyRecord
 from sealwire.errors import Refusal
 from sealwire.ports import REPEAT_SECONDS, Enrolled, Invitation, key_taken
 from sealwire.protocol.jwk import Verifier, load_verifier
+from sealwire.protocol.ratelimit import Limit, parse_own, written
 from sealwire.stores.sqlite_file import SqliteFile
 
 _FAULT = ("store-unavailable", "directory")
 _MAX_LOADED = 10_000
 _KEY = (
     "SELECT k.keyid, k.client, c.name, k.name, c.user, c.scopes, c.addresses, k.jwk,"
-    " iif(k.frozen AND k.state <> 'revoked', 'frozen', k.state), k.enrolled, k.expires, k.follows, k.frozen_at"
+    " iif(k.frozen AND k.state <> 'revoked', 'frozen', k.state), k.enrolled, k.expires, k.follows, k.frozen_at,"
+    " c.limits"
     " FROM keys k JOIN clients c ON c.id = k.client"
 )
-_INVITATION = "SELECT id, name, client, user, scopes, addresses, wrapped, expires, used_by, used_at FROM invitations"
+_INVITATION = (
+    "SELECT id, name, client, user, scopes, addresses, wrapped, expires, used_by, used_at, limits FROM invitations"
+)
 
 
 class SqliteDirectory:
@@ -61,10 +65,11 @@ class SqliteDirectory:
     async def add_invitation(self, invitation: Invitation) -> None:
         """As the port says."""
         i = invitation
-        values = (i.id, i.name, i.client, i.user, _listed(i.scopes), _listed(i.addresses), i.wrapped, i.expires_at)
+        bound = (listed(i.scopes), listed(i.addresses), _kept(i.limits))
+        values = (i.id, i.name, i.client, i.user, *bound, i.wrapped, i.expires_at)
         sql = (
-            "INSERT INTO invitations (id, name, client, user, scopes, addresses, wrapped, expires)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO invitations (id, name, client, user, scopes, addresses, limits, wrapped, expires)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
         await self._file.write(lambda connection: connection.execute(sql, values).rowcount, _FAULT)
 
@@ -86,10 +91,12 @@ class SqliteDirectory:
             if known is not None:
                 raise key_taken()
             owner = found.client or client
-            connection.execute(
-                "INSERT OR IGNORE INTO clients (id, name, user, scopes, addresses, created) VALUES (?, ?, ?, ?, ?, ?)",
-                (owner, found.name, found.user, _listed(found.scopes), _listed(found.addresses), now),
+            bound = (listed(found.scopes), listed(found.addresses), _kept(found.limits))
+            sql = (
+                "INSERT OR IGNORE INTO clients (id, name, user, scopes, addresses, limits, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)"
             )
+            connection.execute(sql, (owner, found.name, found.user, *bound, now))
             _add_key(connection, verifier, owner, name, now, "")
             connection.execute(
                 "UPDATE invitations SET used_by = ?, used_at = ? WHERE id = ?", (verifier.keyid, now, invitation)
@@ -128,8 +135,18 @@ class SqliteDirectory:
 
     async def revoke_client(self, client: str) -> int:
         """As the port says."""
-        sql = "UPDATE keys SET state = 'revoked' WHERE client = ? AND state <> 'revoked'"
-        return await self._file.write(lambda connection: connection.execute(sql, (client,)).rowcount, _FAULT)
+
+        def work(connection: sqlite3.Connection) -> int:
+            ended = 0
+            for table in ("keys", "apikeys"):
+                # no value of anybody's: one of the two names above
+                sql = f"UPDATE {table} SET state = 'revoked' WHERE client = ? AND state <> 'revoked'"  # noqa: S608
+                ended += connection.execute(sql, (client,)).rowcount
+            # An invitation that would add a key to it opens nothing any more.
+            connection.execute("UPDATE invitations SET expires = 0 WHERE client = ? AND used_by = ''", (client,))
+            return ended
+
+        return await self._file.write(work, _FAULT)
 
     async def key_set_version(self, thumbprints: str, now: float) -> tuple[int, int]:
         """As the port says."""
@@ -147,6 +164,7 @@ class SqliteDirectory:
 
     def _record(self, row: tuple[Any, ...]) -> KeyRecord:
         keyid, client, client_name, name, user, scopes, addresses, jwk, state, enrolled, expires, *rest = row
+        follows, frozen_at, limits = rest
         verifier = self._loaded.get(keyid)
         if verifier is None:
             verifier = load_verifier(json.loads(jwk))
@@ -164,17 +182,30 @@ class SqliteDirectory:
             state,
             enrolled,
             expires,
-            *rest,
+            follows,
+            frozen_at,
+            limits_of(limits, "client-own"),
         )
 
 
-def _listed(words: frozenset[str] | tuple[str, ...]) -> str:
+def listed(words: frozenset[str] | tuple[str, ...]) -> str:
+    """Words as a column has them."""
     return " ".join(sorted(words))
 
 
+def limits_of(column: str, kind: str) -> tuple[Limit, ...]:
+    """Limits of a client's or an API key's own, as a column has them."""
+    return tuple(parse_own(each, kind) for each in column.split())
+
+
+def _kept(limits: tuple[Limit, ...]) -> str:
+    return " ".join(written(limit) for limit in limits)
+
+
 def _invitation(row: tuple[Any, ...]) -> Invitation:
-    key, name, client, user, scopes, addresses, *rest = row
-    return Invitation(key, name, client, user, frozenset(scopes.split()), tuple(addresses.split()), *rest)
+    key, name, client, user, scopes, addresses, *rest = row[:-1]
+    found = Invitation(key, name, client, user, frozenset(scopes.split()), tuple(addresses.split()), *rest)
+    return found._replace(limits=limits_of(row[-1], "client-own"))
 
 
 def _enrolled(connection: sqlite3.Connection, keyid: str) -> Enrolled | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sealwire.errors import Fault, Misuse
 from sealwire.ports import Charge, Claimed, Clock, Entropy
-from sealwire.protocol.ratelimit import Limit, Spent, charge
+from sealwire.protocol.ratelimit import OF_STRANGERS, Limit, Spent, charge
 from sealwire.protocol.window import SKEW_SECONDS
 
 LIVE_NONCES = 100_000
@@ -27,7 +27,8 @@ _SCHEMA = (
     "CREATE TABLE nonces (digest BLOB PRIMARY KEY, until REAL NOT NULL, keyid TEXT NOT NULL) WITHOUT ROWID",
     "CREATE INDEX nonces_until ON nonces (until)",
     "CREATE TABLE live (keyid TEXT PRIMARY KEY, nonces INTEGER NOT NULL) WITHOUT ROWID",
-    # Addresses are bounded apart: anybody can come from many, and would push out the limits of proven callers.
+    # Addresses and their sites are bounded apart: anybody can come from many, and would push out the
+    # limits of proven callers.
     """
     CREATE TABLE buckets (
       used INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, arrival REAL NOT NULL
@@ -36,7 +37,7 @@ _SCHEMA = (
     "CREATE INDEX buckets_used ON buckets (kind, used)",
     "CREATE INDEX buckets_arrival ON buckets (kind, arrival)",
     "CREATE TABLE held (kind TEXT PRIMARY KEY, buckets INTEGER NOT NULL) WITHOUT ROWID",
-    "INSERT INTO held VALUES ('address', 0), ('caller', 0)",
+    "INSERT INTO held VALUES ('address', 0), ('site', 0), ('caller', 0)",
 )
 
 
@@ -110,6 +111,13 @@ class SqliteFast:
         run("INSERT INTO live VALUES (?, 1) ON CONFLICT (keyid) DO UPDATE SET nonces = nonces + 1", (keyid,))
         return "first"
 
+    async def look(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
+        """As the port says; a reader waits for no writer."""
+        try:
+            return self._decide(charges)[1]
+        except sqlite3.Error:
+            raise Fault("store-unavailable", "buckets") from None
+
     async def charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
         """As the port says."""
         try:
@@ -121,24 +129,31 @@ class SqliteFast:
         return spent
 
     def _charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
-        now = self._clock.monotonic()
-        select, spent = "SELECT arrival FROM buckets WHERE name = ?", []
-        kept: dict[str, tuple[str, str, float]] = {}
-        fresh = {"address": 0, "caller": 0}
-        for limit, bucket in charges:
-            name, kind = f"{bucket} {limit.quota}/{limit.period_seconds}", _kind(limit)
-            row = self._connection.execute(select, (name,)).fetchone()
-            fresh[kind] += row is None and name not in kept
-            arrival, one = charge(limit, row[0] if row else 0.0, now)
-            kept[name] = (name, kind, arrival)
-            spent.append(one)
+        kept, spent, fresh, now = self._decide(charges)
         if all(one.fits for one in spent):
             # Replaced and not updated: `used` then grows with each charge, in the order of use.
             sql = "REPLACE INTO buckets (name, kind, arrival) VALUES (?, ?, ?)"
             self._connection.executemany(sql, kept.values())
             for kind in {kind for _, kind, _ in kept.values()}:
-                self._bound(kind, fresh[kind], now)
-        return tuple(spent)
+                self._bound(kind, fresh.count(kind), now)
+        return spent
+
+    def _decide(
+        self, charges: tuple[Charge, ...]
+    ) -> tuple[dict[str, tuple[str, str, float]], tuple[Spent, ...], list[str], float]:
+        now = self._clock.monotonic()
+        select, spent = "SELECT arrival FROM buckets WHERE name = ?", []
+        kept: dict[str, tuple[str, str, float]] = {}
+        fresh = []
+        for limit, bucket in charges:
+            name, kind = f"{bucket} {limit.quota}/{limit.period_seconds}", _kind(limit)
+            row = self._connection.execute(select, (name,)).fetchone()
+            if row is None and name not in kept:
+                fresh.append(kind)
+            arrival, one = charge(limit, row[0] if row else 0.0, now)
+            kept[name] = (name, kind, arrival)
+            spent.append(one)
+        return kept, tuple(spent), fresh, now
 
     def _bound(self, kind: str, fresh: int, now: float) -> None:
         """Keeps the count of buckets; past the bound the longest unused ones go."""
@@ -159,4 +174,4 @@ class SqliteFast:
 
 
 def _kind(limit: Limit) -> str:
-    return "address" if limit.kind == "address" else "caller"
+    return limit.kind if limit.kind in OF_STRANGERS else "caller"

@@ -1,0 +1,55 @@
+"""
+Refused: what a call that does not go through is counted for, before it is told so.
+
+It costs its address what a call that goes through costs it. A failed credential counts for its address and for the key
+that it named, apart, and outside every transaction: nothing takes it back.
+"""
+
+from __future__ import annotations
+
+from sealwire.call import AddressSpent, Call, CallerSpent
+from sealwire.charges import judge, without_proof
+from sealwire.errors import Problem, Refusal
+from sealwire.ports import BucketStore, Charge
+from sealwire.protocol.ratelimit import Limit, fields, tiers
+
+#: Refusals of a credential that was presented and is none: what somebody hears who tries many.
+_FAILED = frozenset(("signature-mismatch", "key-unknown", "token-invalid", "invitation-invalid"))
+
+
+class CountRefused:
+    """
+    Past a limit of failed credentials whoever fails again hears rate-limited, and nobody else does: no call that is
+    proven is refused for the failures of others, so nobody is locked out.
+    """
+
+    def __init__(self, buckets: BucketStore, per_address: Limit, per_key: Limit) -> None:
+        self._buckets = buckets
+        self._per_address = per_address
+        self._per_key = per_key
+
+    async def __call__(self, call: Call, problem: Problem | None) -> None:
+        """
+        `problem` is None for a call that is entered without its caller, where a rule only observes.
+
+        Raises: Refusal rate-limited to be told in place of `problem`; Fault store-unavailable.
+        """
+        looked = AddressSpent in call.held and call.get(AddressSpent).later and CallerSpent not in call.held
+        # A call that a limit refused spends nothing.
+        limited = problem is not None and problem.slug == "rate-limited"
+        if looked and not limited and (charges := without_proof(call)):
+            judge(await self._buckets.charge(tuple(charges)), "")
+        if problem is None or problem.slug not in _FAILED or problem.cause == "absent":
+            return
+        if call.address:
+            charges = [Charge(limit, f"failed {who}") for limit, who in tiers(self._per_address, call.address)]
+            await self._count(charges, "failures-address", "Too many failed tries came from this address.")
+        if problem.claimed:
+            await self._count(
+                [Charge(self._per_key, f"failed {problem.claimed}")], "failures-key", "Too many tries failed."
+            )
+
+    async def _count(self, charges: list[Charge], cause: str, detail: str) -> None:
+        spent = await self._buckets.charge(tuple(charges))
+        if not all(one.fits for one in spent):
+            raise Refusal("rate-limited", cause, detail, fields=fields(spent))

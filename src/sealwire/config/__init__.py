@@ -23,6 +23,7 @@ from sealwire.config.settings import (
     MetricsTable,
     NoticeTable,
     Pages,
+    ProxiesTable,
     Sessions,
     Settings,
     Store,
@@ -41,6 +42,7 @@ __all__ = [
     "MetricsTable",
     "NoticeTable",
     "Pages",
+    "ProxiesTable",
     "RuleTable",
     "Sessions",
     "Settings",
@@ -96,7 +98,7 @@ def _line(why: ValidationError) -> str:
 def _known(parents: list[int | str]) -> list[str]:
     tables: dict[str, type[BaseModel]] = {
         "listen": Listen, "tls": Tls, "keys": Keys, "store": Store, "metrics": MetricsTable, "rules": RuleTable,
-        "sessions": Sessions, "limits": Limits, "pages": Pages, "notice": NoticeTable,
+        "sessions": Sessions, "limits": Limits, "pages": Pages, "notice": NoticeTable, "proxies": ProxiesTable,
     }  # fmt: skip
     if parents and parents[-1] == "approve":
         return [field.alias or name for name, field in ApproveTable.model_fields.items()]

@@ -17,6 +17,7 @@ from sealwire.call import Rule
 from sealwire.config.rules import RuleTable, compile_rule, judge_rule
 from sealwire.config.tables import Seconds, Table
 from sealwire.errors import Misuse
+from sealwire.protocol.forwarded import Proxies
 from sealwire.protocol.message import normal_authority
 from sealwire.protocol.ratelimit import parse_own
 
@@ -25,6 +26,8 @@ _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
 _ORIGIN = re.compile(rf"(https?)://(?:({_HOST})|\[([0-9A-Fa-f:.]+)\])(?::([1-9][0-9]{{0,4}}))?")
 _SEGMENTS = re.compile(r"(/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 _SMTP = re.compile(rf"smtps?://(?:{_HOST}|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{{0,4}}")
+# The private networks of RFC 1918 and RFC 4193 are as wide as that, and no proxy's own is wider.
+_WIDEST = {4: 8, 6: 7}
 _APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -57,6 +60,25 @@ class Store(Table):
         "memory:",
         description="Nonces, buckets, sessions: `memory:` in this one process; `sqlite:` shared by `serve --workers`.",
     )
+
+
+class ProxiesTable(Table):
+    """The proxies that say where a call comes from. Without them whoever connects is the caller."""
+
+    header: Literal["forwarded", "x-forwarded-for"] = Field(
+        description="The one field that they write; no other is believed."
+    )
+    networks: list[str] = Field([], description="Networks (CIDR) that they connect from, every one on the way.")
+    hops: int | None = Field(
+        None,
+        ge=1,
+        le=10,
+        description="In place of `networks`: how many stand before us. Only where nothing but they can connect.",
+    )
+
+    def compiled(self) -> Proxies:
+        """As the fronts take them."""
+        return Proxies(self.header.encode("ascii"), tuple(map(ipaddress.ip_network, self.networks)), self.hops or 0)
 
 
 class MetricsTable(Table):
@@ -142,6 +164,7 @@ class Settings(Table):
     limits: Limits = Field(
         default_factory=lambda: Limits.model_validate({}), description="Limits of all calls together."
     )
+    proxies: ProxiesTable | None = Field(None, description="The proxies that say where a call comes from.")
     metrics: MetricsTable = Field(
         default_factory=lambda: MetricsTable.model_validate({}), description="Where metrics are read."
     )
@@ -157,6 +180,10 @@ class Settings(Table):
     def rules_compiled(self) -> tuple[Rule, ...]:
         """The rules as the guard takes them."""
         return tuple(compile_rule(table) for table in self.rules)
+
+    def proxies_compiled(self) -> Proxies | None:
+        """The proxies as the fronts take them, None where there are none."""
+        return None if self.proxies is None else self.proxies.compiled()
 
 
 def judge(settings: Settings) -> None:
@@ -175,6 +202,12 @@ def judge(settings: Settings) -> None:
         judge_rule(f"rules[{i}]", rule, settings.environment)
         if rule.profile == "critical" and settings.pages is None:
             raise Misuse(f'rules[{i}].profile = "critical": people approve at pages of their own; add [pages]')
+    _judge_tables(settings)
+
+
+def _judge_tables(settings: Settings) -> None:
+    if settings.proxies is not None:
+        _judge_proxies(settings.proxies)
     if settings.pages is not None:
         _judge_pages(settings, settings.pages)
     if settings.notice is not None:
@@ -188,6 +221,25 @@ def _judge_failures(settings: Settings) -> None:
             parse_own(getattr(settings.limits, name), "address")
         except ValueError as why:
             raise Misuse(f"limits.{name}: {why}") from None
+
+
+def _judge_proxies(proxies: ProxiesTable) -> None:
+    if bool(proxies.networks) == (proxies.hops is not None):
+        raise Misuse("proxies: one of networks and hops says which proxies are believed")
+    for text in proxies.networks:
+        said = f'proxies.networks: "{text}"'
+        try:
+            network = None if "%" in text else ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            network = None
+        if network is None:
+            raise Misuse(f'{said} is no network; it is one as in "192.0.2.0/24"')
+        if network.prefixlen < _WIDEST[network.version]:
+            raise Misuse(f"{said} would believe everybody; name the networks of the proxies alone")
+        if network.version == 6 and network.network_address.ipv4_mapped is not None:
+            raise Misuse(f"{said} is IPv4, and is written so")
+        if ipaddress.ip_interface(text).ip != network.network_address:
+            raise Misuse(f'{said}: did you mean "{network}"?')
 
 
 def _judge_pages(settings: Settings, pages: Pages) -> None:

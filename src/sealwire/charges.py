@@ -24,7 +24,7 @@ def without_proof(call: Call) -> list[Charge]:
         elif limit.kind == "address":
             if not call.address:
                 # One bucket for all whose address nobody says would be everybody's to empty.
-                raise Fault("internal", "no-address")
+                raise Fault("internal", "address")
             charges += [Charge(each, f"{call.rule.template} {who}") for each, who in tiers(limit, call.address)]
     return charges
 

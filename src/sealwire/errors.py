@@ -323,7 +323,7 @@ TABLE: dict[str, Row] = {
         "Something is wrong on this side",
         "The server failed; the request id finds it in the log.",
         "Report the request id.",
-        causes=_causes("app reply misuse bug evidence reply-too-large body-taken sealing compressed no-address"),
+        causes=_causes("app reply misuse bug evidence reply-too-large body-taken sealing compressed address"),
     ),
 }
 

@@ -20,6 +20,7 @@ from sealwire.errors import Fault
 from sealwire.fronts.lifespan import pass_lifespan
 from sealwire.guard import Guard
 from sealwire.protocol.apikey import is_ours, presented
+from sealwire.protocol.forwarded import Proxies, client_address
 from sealwire.protocol.message import Headers, Reply
 from sealwire.stages.body import BODY_TAKEN
 from sealwire.trace import place
@@ -63,13 +64,14 @@ class Seen(NamedTuple):
 class GuardedApp:
     """
     An ASGI app whose HTTP calls all go through a guard. A websocket is closed; the lifespan is the app's own, and the
-    guard is closed at its end.
+    guard is closed at its end. Where a call comes from is told by the peer, or by the `proxies` that it comes through.
     """
 
-    def __init__(self, app: App, guard: Guard, *, front_end: str = "") -> None:
+    def __init__(self, app: App, guard: Guard, *, front_end: str = "", proxies: Proxies | None = None) -> None:
         self._app = app
         self._guard = guard
         self._front_end = front_end
+        self._proxies = proxies
         self._closed = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,7 +118,7 @@ class GuardedApp:
             await send(message)
 
         target = self._target(scope, extension.get("target"))
-        arrival = Arrival(scope["method"], target or b"", list(scope["headers"]), _address(scope), read)
+        arrival = Arrival(scope["method"], target or b"", list(scope["headers"]), self._address(scope), read)
         try:
             if target is None:
                 reply: Reply | None = await self._guard.misuse(arrival)
@@ -129,6 +131,11 @@ class GuardedApp:
             raise Fault("internal", "app")
         if reply is not None:
             await _send_reply(send, reply)
+
+    def _address(self, scope: Scope) -> str:
+        """Where the call comes from, empty where that is not known: of whatever needs it, the one place."""
+        client = scope.get("client")
+        return client_address(self._proxies, str(client[0]) if client else "", scope["headers"])
 
     def _target(self, scope: Scope, exact: bytes | None) -> bytes | None:
         """The request target; None, a misuse, where it can't be known or a middleware has changed it."""
@@ -158,14 +165,6 @@ class GuardedApp:
         if body.gone and not answer.whole:
             raise ClientGone  # the app gave up when it heard so, as Django does
         return answer.reply()
-
-
-def _address(scope: Scope) -> str:
-    """
-    The peer's address. A dual-stack socket shows IPv4 callers as IPv6 ones (RFC 4291 section 2.5.5.2): they are not.
-    """
-    client = scope.get("client")
-    return str(client[0]).removeprefix("::ffff:") if client else ""
 
 
 def _never() -> bool:

@@ -39,7 +39,8 @@ def pages_served(settings: Settings, context: ssl.SSLContext | None) -> Iterator
     listening = _listen(pages.host, pages.port)
     ports = open_ports(settings)
     development = settings.environment == "development"
-    app = build_pages(pages.origin, ports, terms_of(settings), sign_in, development=development)
+    terms, proxies = terms_of(settings), settings.proxies_compiled()
+    app = build_pages(pages.origin, ports, terms, sign_in, development=development, proxies=proxies)
     running = server(app, host=pages.host, port=pages.port, context=context)
     thread = threading.Thread(target=running.run, args=([listening],), name="sealwire-pages", daemon=True)
     thread.start()

@@ -123,7 +123,8 @@ def _hold_alone(settings: Settings) -> None:
 def guarded(settings: Settings, ports: Ports, write: Callable[[str], object]) -> GuardedApp:
     """The app of the settings behind its guard. Raises: Misuse."""
     guard = build_guard(settings, ports, _observers(ports, write))
-    return GuardedApp(find_app(settings), guard, front_end=settings.front_end)
+    proxies = settings.proxies_compiled()
+    return GuardedApp(find_app(settings), guard, front_end=settings.front_end, proxies=proxies)
 
 
 class Sealwire(GuardedApp):
@@ -138,7 +139,7 @@ class Sealwire(GuardedApp):
         ports = open_alone(settings)
         atexit.register(ports.close)
         guard = build_guard(settings, ports, _observers(ports, write_line))
-        super().__init__(app, guard, front_end=settings.front_end)
+        super().__init__(app, guard, front_end=settings.front_end, proxies=settings.proxies_compiled())
         # Where no lifespan says that it is over: mounted inside another app, or under a server that knows none.
         atexit.register(self._end)
 

@@ -24,6 +24,7 @@ from sealwire.pages.approving import Approving
 from sealwire.pages.door import HEADERS, HSTS, Door, NotOurForm, SignIn, Stranger
 from sealwire.pages.visits import Visits
 from sealwire.presence import Presence, Terms
+from sealwire.protocol.forwarded import Proxies, client_address
 from sealwire.protocol.message import normal_authority
 from sealwire.trace import place
 
@@ -31,8 +32,10 @@ _LOG = logging.getLogger("sealwire.pages")
 _Message = MutableMapping[str, Any]
 
 
-def build_pages(origin: str, ports: Ports, terms: Terms, sign_in: SignIn, *, development: bool) -> Guarded:
-    """The pages over these ports, for the users that `sign_in` knows."""
+def build_pages(
+    origin: str, ports: Ports, terms: Terms, sign_in: SignIn, *, development: bool, proxies: Proxies | None = None
+) -> Guarded:
+    """The pages over these ports, for the users that `sign_in` knows, who come through the `proxies`."""
     door = Door(origin, Visits(ports.entropy), sign_in, ports.buckets, ports.clock, development=development)
     presence = Presence(ports.approvals, ports.factors, ports.keyring, ports.clock, ports.entropy, ports.notices, terms)
     desk = Desk(ports.approvals, ports.keyring, ports.entropy, ports.notices, origin)
@@ -72,15 +75,19 @@ def build_pages(origin: str, ports: Ports, terms: Terms, sign_in: SignIn, *, dev
         ],
         exception_handlers={Stranger: stranger, NotOurForm: not_ours, Fault: fault, Exception: fault, 404: nothing},
     )
-    return Guarded(app, origin)
+    return Guarded(app, origin, proxies)
 
 
 class Guarded:
-    """The pages behind what holds for every answer: the one authority, and the fields that keep a browser honest."""
+    """
+    The pages behind what holds for every answer: the one authority, the fields that keep a browser honest, and whose
+    address a visitor comes from.
+    """
 
-    def __init__(self, app: Starlette, origin: str) -> None:
+    def __init__(self, app: Starlette, origin: str, proxies: Proxies | None = None) -> None:
         scheme, _, host = origin.partition("://")
         self._app = app
+        self._proxies = proxies
         self._authority = normal_authority(host)
         fields = HEADERS | HSTS if scheme == "https" else HEADERS
         self._fields = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
@@ -104,6 +111,13 @@ class Guarded:
             await send({"type": "websocket.close", "code": 1008})
         else:
             try:
-                await self._app(scope, receive, sending)
+                await self._app(self._seen(scope), receive, sending)
             except Exception as failure:  # noqa: BLE001  # its page went out; its message may hold what somebody typed
                 _LOG.error("a page could not be made: %s", place(failure))
+
+    def _seen(self, scope: _Message) -> _Message:
+        """The scope with the visitor in the peer's place, who need not be the peer."""
+        client = scope.get("client")
+        if scope["type"] != "http" or client is None:
+            return scope
+        return {**scope, "client": (client_address(self._proxies, client[0], scope["headers"]), client[1])}

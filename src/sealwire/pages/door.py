@@ -22,6 +22,7 @@ import jinja2
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
+from sealwire.errors import Fault
 from sealwire.pages.text import groups, pieces
 from sealwire.pages.visits import WHOLE_SECONDS, Places, Visit, Visits, same
 from sealwire.ports import BucketStore, Charge, Clock
@@ -130,7 +131,11 @@ class Door:
         """Signs in; the browser gets a token of its own, whatever it had before."""
         fields = await self.form(request, None)
         name, password, back = fields.get("name", ""), fields.get("password", ""), _inside(fields.get("back", "/"))
-        away = network(address_of(request))
+        address = address_of(request)
+        if not address:
+            # Uncounted, anybody could try for ever; counted as one, all would keep each other out.
+            raise Fault("internal", "address")
+        away = network(address)
         counted = _counted(name)
         place = f"{away} {counted}"
         charges = list(map(Charge, _FROM_HERE, (f"sign-in {away}", f"sign-in {place}")))
@@ -170,7 +175,7 @@ class Door:
 
 
 def address_of(request: Request) -> str:
-    """Where a visitor comes from; empty where the server does not say."""
+    """Where a visitor comes from; empty where that is not known."""
     return request.client.host if request.client else ""
 
 

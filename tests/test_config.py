@@ -1,5 +1,6 @@
 """A setting that is wrong stops the start with one line that names it; one that is left out is secure."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sealwire.config import (
     MetricsTable,
     NoticeTable,
     Pages,
+    ProxiesTable,
     RuleTable,
     Sessions,
     Settings,
@@ -22,6 +24,7 @@ from sealwire.config import (
 )
 from sealwire.errors import Misuse
 from sealwire.protocol.approval import Sentence
+from sealwire.protocol.forwarded import Proxies
 
 GOOD = """\
 public_origins = ["https://api.example"]
@@ -60,6 +63,7 @@ def test_what_is_left_out_is_secure(tmp_path: Path) -> None:
     assert (settings.external_prefix, settings.health, settings.front_end, settings.app) == ("", "", "", "")
     assert (settings.metrics.port, settings.app_factory) == (None, False)
     assert (settings.live_nonces, settings.clock_kept_by) == (100_000, "")
+    assert settings.proxies_compiled() is None
     assert (rule.max_body_bytes, rule.idempotency_required, rule.fresh) == (1_048_576, False, False)
     assert (rule.scopes, rule.limits, rule.because) == (frozenset(), (), "")
     assert (rule.session_mac, rule.clear_query) == (False, frozenset())
@@ -206,10 +210,11 @@ def test_every_setting_is_documented() -> None:
     """The manual is made of the fields' descriptions: each has one."""
     tables = (
         Settings, Listen, Tls, Keys, Store, MetricsTable, Sessions, RuleTable, ApproveTable, Pages, NoticeTable,
+        ProxiesTable,
     )  # fmt: skip
     fields = {f"{table.__name__}.{name}": field for table in tables for name, field in table.model_fields.items()}
     assert [name for name, field in fields.items() if not field.description] == []
-    assert len(fields) >= 59
+    assert len(fields) >= 63
 
 
 RULE = "[[rules]]"
@@ -502,3 +507,65 @@ def test_the_origin_of_the_api_in_another_spelling(tmp_path: Path, origin: str) 
     """A browser takes these for one origin (RFC 6454 section 4), so they are one here."""
     with pytest.raises(Misuse, match="never that of the API"):
         loaded(tmp_path, GOOD_CRITICAL.replace("https://pages.example", origin))
+
+
+def test_proxies(tmp_path: Path) -> None:
+    """By network or by hops, at both ends of what is taken, as the fronts take them."""
+    text = 'header = "forwarded"\nnetworks = ["10.0.0.0/8", "192.0.2.7", "fc00::/7", "2001:DB8::1/128"]'
+    networks = tuple(map(ip_network, ("10.0.0.0/8", "192.0.2.7/32", "fc00::/7", "2001:db8::1/128")))
+    made = loaded(tmp_path, f"{GOOD}[proxies]\n{text}\n")
+    assert made.proxies_compiled() == Proxies(b"forwarded", networks)
+    for hops in (1, 10):
+        made = loaded(tmp_path, f'{GOOD}[proxies]\nheader = "x-forwarded-for"\nhops = {hops}\n')
+        assert made.proxies_compiled() == Proxies(b"x-forwarded-for", (), hops)
+
+
+_WIDE = "would believe everybody; name the networks of the proxies alone"
+_NONE = 'is no network; it is one as in "192.0.2.0/24"'
+_ONE = "proxies: one of networks and hops says which proxies are believed"
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ("hops = 1", "proxies.header: missing"),
+        ('header = "forwarded"', _ONE),
+        ('header = "forwarded"\nnetworks = []', _ONE),
+        ('header = "forwarded"\nhops = 1\nnetworks = ["10.0.0.0/8"]', _ONE),
+        ('header = "Forwarded"\nhops = 1', 'proxies.header = "Forwarded": did you mean "forwarded"?'),
+        ('header = "X-Forwarded-For"\nhops = 1', 'proxies.header = "X-Forwarded-For": did you mean "x-forwarded-for"?'),
+        ('header = "via"\nhops = 1', 'proxies.header = "via": it is "forwarded" or "x-forwarded-for"'),
+        ('header = "forwarded"\nhop = 1', 'proxies.hop: unknown; did you mean "hops"?'),
+        ('header = "forwarded"\nnetwork = ["10.0.0.0/8"]', 'proxies.network: unknown; did you mean "networks"?'),
+        ('heder = "forwarded"\nhops = 1', 'proxies.heder: unknown; did you mean "header"?'),
+        ('header = "forwarded"\nhops = 0', 'proxies.hops = "0": input should be greater than or equal to 1'),
+        ('header = "forwarded"\nhops = 11', 'proxies.hops = "11": input should be less than or equal to 10'),
+        ('header = "forwarded"\nhops = true', 'proxies.hops = "True": input should be a valid integer'),
+    ]
+    + [
+        (f'header = "forwarded"\nnetworks = ["10.0.0.0/8", "{network}"]', f'proxies.networks: "{network}"{said}')
+        for network, said in (
+            *(
+                (one, f" {_NONE}")
+                for one in ("10.1", "lb.example", "", "1.2.3.4/33", "fe80::1%eth0", "10.0.0.0/ 8", "*")
+            ),
+            *((one, f" {_WIDE}") for one in ("0.0.0.0/0", "::/0", "0.0.0.0/1", "2000::/3", "::ffff:0:0/0")),
+            ("10.0.0.5/8", ': did you mean "10.0.0.0/8"?'),
+            ("2001:db8::1/64", ': did you mean "2001:db8::/64"?'),
+            ("::ffff:10.0.0.0/104", " is IPv4, and is written so"),
+        )
+    ],
+)
+def test_one_line_for_each_mistake_about_proxies(tmp_path: Path, lines: str, line: str) -> None:
+    """Whatever would believe the wrong ones, or nobody where some were meant, stops the start."""
+    with pytest.raises(Misuse) as found:
+        loaded(tmp_path, f"{GOOD}[proxies]\n{lines}\n")
+    assert str(found.value) == line
+
+
+@pytest.mark.parametrize("header", ["forwarded", "Forwarded", "x-forwarded-for", "X-Forwarded-For", "x-real-ip"])
+def test_what_proxies_write_is_on_no_list(tmp_path: Path, header: str) -> None:
+    """With proxies as without: what they say reaches the guard, and never the app."""
+    for more in ("", '[proxies]\nheader = "forwarded"\nhops = 1\n'):
+        with pytest.raises(Misuse, match="speaks for a proxy or for the guard and never reaches the app"):
+            loaded(tmp_path, GOOD.replace(RULE, f'{RULE}\nheaders = ["{header}"]') + more)

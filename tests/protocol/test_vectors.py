@@ -5,6 +5,7 @@ from tests.protocol.vectors import FOLDER
 #: The tests that run each file, or a whole folder, and count what they run.
 RUN_BY = {
     "c2sp": "test_c2sp_ml_dsa.py",
+    "rfc7239": "test_forwarded.py",
     "rfc9421": "test_rfc9421.py",
     "rfc9530": "test_rfc9530.py",
     "structured-field-tests": "test_structured_fields.py",

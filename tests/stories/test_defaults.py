@@ -11,10 +11,12 @@ from sealwire.call import Rule
 from sealwire.config import (
     ApproveTable,
     Keys,
+    Limits,
     Listen,
     MetricsTable,
     NoticeTable,
     Pages,
+    ProxiesTable,
     RuleTable,
     Sessions,
     Settings,
@@ -49,6 +51,9 @@ smtp = "smtp://mail.example:587"
 sender = "bank@example"
 address = "app:address"
 """
+#: Who is believed, said in each of the two ways, of which one is left out.
+BY_NETWORK = '[proxies]\nheader = "forwarded"\nnetworks = ["10.0.0.0/8"]\n'
+BY_HOPS = '[proxies]\nheader = "forwarded"\nhops = 1\n'
 CRITICAL = 'profile = "critical"\nmethods = ["POST"]\napprove = {}\n'
 TLS = '[tls]\ncertificate = "cert.pem"\nkey = "file:key.pem"\n'
 
@@ -70,6 +75,9 @@ DEFAULTS: dict[str, object] = {
     "pages.port": 8444,
     "pages.factor_cooldown": 86_400,
     "pages.totp_grace_seconds": 10,
+    "proxies": None,
+    "proxies.networks": [],
+    "proxies.hops": None,
     "notice": None,
     "notice.user": "",
     "notice.password": "",
@@ -111,10 +119,12 @@ DEFAULTS: dict[str, object] = {
 NEEDED = {
     "public_origins", "keys", "keys.signing", "keys.wrapping", "store", "store.durable", "rules", "rules.path",
     "tls.certificate", "tls.key", "pages.origin", "pages.sign_in", "notice.smtp", "notice.sender", "notice.address",
+    "proxies.header",
 }  # fmt: skip
 TABLES: dict[str, type[BaseModel]] = {
     "": Settings, "listen.": Listen, "tls.": Tls, "keys.": Keys, "store.": Store, "metrics.": MetricsTable,
     "rules.": RuleTable, "sessions.": Sessions, "limits.": Limits, "pages.": Pages, "notice.": NoticeTable,
+    "proxies.": ProxiesTable,
     "rules.approve.": ApproveTable,
 }  # fmt: skip
 
@@ -146,6 +156,7 @@ def test_what_is_left_out(tmp_path: Path, option: str) -> None:
     """
     table, _, name = option.rpartition(".")
     text = LEAST.replace("[keys]", PEOPLE + "[keys]") if table in ("pages", "notice", "rules.approve") else LEAST
+    text += {"proxies.networks": BY_HOPS, "proxies.hops": BY_NETWORK}.get(option, "")
     settings = loaded(tmp_path, text + CRITICAL if table == "rules.approve" else text)
     holder: object = settings
     for part in filter(None, table.split(".")):
@@ -160,7 +171,7 @@ def test_what_cannot_be_left_out(tmp_path: Path, option: str) -> None:
 
     Stopped by: config
     """
-    raw = tomllib.loads(LEAST.replace("[keys]", TLS + PEOPLE + "[keys]"))
+    raw = tomllib.loads(LEAST.replace("[keys]", TLS + PEOPLE + BY_NETWORK + "[keys]"))
     table, _, name = option.rpartition(".")
     holder = raw if not table else raw["rules"][0] if table == "rules" else raw[table]
     del holder[name]

@@ -2,7 +2,8 @@
 Who terminates TLS between a real client and a real server, with a certificate that the client trusts.
 
 Each byte of both directions is kept as it was between the two connections. `on_reply` may change what the client is to
-hear, or, with None, cut both connections instead.
+hear, or, with None, cut both connections instead; `on_ask` may change what the server is to hear from a peer, and keeps
+nothing of what it adds.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Terminator:
         self._trust = trust
         self.connections: list[Connection] = []
         self.on_reply: Callable[[bytes], bytes | None] = lambda chunk: chunk
+        self.on_ask: Callable[[bytes, str], bytes] = lambda chunk, peer: chunk
 
     def captured(self) -> bytes:
         """Each byte that passed, both ways."""
@@ -122,8 +124,9 @@ class Terminator:
         versions = [str(end.get_extra_info("ssl_object").version()) for end in (writer, onward)]
         connection = Connection(bytearray(), bytearray(), versions)
         self.connections.append(connection)
+        peer = str(writer.get_extra_info("peername")[0])
         ways = [
-            asyncio.create_task(_pump(reader, onward, connection.asked, lambda chunk: chunk)),
+            asyncio.create_task(_pump(reader, onward, connection.asked, lambda chunk: self.on_ask(chunk, peer))),
             asyncio.create_task(_pump(behind, writer, connection.answered, self._heard)),
         ]
         try:

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 import sealwire
+from sealwire.call import Outcome
 from sealwire.clock import ClockWatch
 from sealwire.demo.state import DemoState
 from sealwire.fronts.asgi import Receive, Scope, Send
@@ -18,6 +19,14 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Says hello."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"hello"})
+
+
+class Heard(list[str]):
+    """Where calls came from, as observers hear it."""
+
+    def heard(self, outcome: Outcome) -> None:
+        """As the port says."""
+        self.append(outcome.address)
 
 
 async def test_around_ones_own_app(tmp_path: Path) -> None:
@@ -32,6 +41,22 @@ async def test_around_ones_own_app(tmp_path: Path) -> None:
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(wrapped), base_url=state.origin) as http:
             answers.append((await http.get(path)).status_code)
     assert answers == [200, 401, 500]
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+async def test_behind_proxies(tmp_path: Path, *, proxied: bool) -> None:
+    """The proxies of the policy file are believed around one's own app as they are by our runner, and no others."""
+    state = DemoState(tmp_path, 8443)
+    state.make()
+    policy = state.config.read_text().replace("[listen]", '[proxies]\nheader = "forwarded"\nhops = 1\n\n[listen]')
+    state.config.write_text('front_end = "nginx"\n' + (policy if proxied else state.config.read_text()))
+    guarded = sealwire.Sealwire(app, config=state.config)
+    heard = Heard()
+    guarded._guard._observers = (heard,)
+    transport = httpx2.ASGITransport(guarded, client=("192.0.2.1", 1))
+    async with httpx2.AsyncClient(transport=transport, base_url=state.origin) as http:
+        await http.get("/v1/time", headers={"forwarded": "for=6.6.6.6, for=198.51.100.7"})
+    assert heard == ["198.51.100.7" if proxied else "192.0.2.1"]
 
 
 def test_two_processes_do_not_share_a_memory(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import MutableMapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -13,8 +14,10 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 
+from sealwire.pages.app import Guarded
 from sealwire.pages.visits import IDLE_SECONDS, MOST_OF_A_USER, WHOLE_SECONDS, Visit
 from sealwire.presence import NewSeed
+from sealwire.protocol.forwarded import Proxies
 from tests.pages.visiting import ELSEWHERE, FORM, HOME, SECRET, PagesWorld, known, said, secret_on
 from tests.stories.world import PAGES
 
@@ -476,3 +479,58 @@ async def test_a_secret_is_in_no_address_log_or_repr(world: PagesWorld, caplog: 
     for secret in ("correct horse", "wrong horse", alice.cookie(), alice.csrf, secret_on(shown), repr(SECRET)):
         assert secret not in told
     assert alice.cookie() not in shown.text
+
+
+PROXY = "10.0.0.1"
+
+
+def behind(world: PagesWorld, header: bytes = b"x-forwarded-for") -> PagesWorld:
+    """The same pages, whose visitors come through a proxy."""
+    world.app = Guarded(world.app._app, world.origin, Proxies(header, (ip_network("10.0.0.0/8"),)))
+    return world
+
+
+async def tried(world: PagesWorld, peer: str, password: str | None = None, **fields: str) -> int:
+    """What alice's sign-in is answered, with these fields from the proxy."""
+    visitor = world.visitor(peer)
+    visitor.http.headers.update({name.replace("_", "-"): value for name, value in fields.items()})
+    return (await visitor.sign_in("alice", password)).status_code
+
+
+async def test_behind_a_proxy_limits_are_per_person(world: PagesWorld) -> None:
+    """Whoever tries a name too often keeps out nobody of the same proxy, and is one whatever they add."""
+    behind(world)
+    for number in range(5):
+        assert await tried(world, PROXY, "wrong", x_forwarded_for=f"6.6.6.{number}, {ELSEWHERE}") == 200
+    assert await tried(world, PROXY, "wrong", x_forwarded_for=ELSEWHERE) == 429
+    assert await tried(world, PROXY, x_forwarded_for=HOME) == 303
+
+
+async def test_without_proxies_no_header_is_believed(world: PagesWorld) -> None:
+    """Nor, where there are some, that of a visitor who comes past them."""
+    for number in range(5):
+        assert await tried(world, ELSEWHERE, "wrong", x_forwarded_for=f"6.6.6.{number}", forwarded="for=6.6.6.6") == 200
+    assert await tried(behind(world), ELSEWHERE, "wrong", x_forwarded_for=HOME) == 429
+    assert await tried(behind(world, b"forwarded"), ELSEWHERE, "wrong", forwarded=f"for={HOME}") == 429
+
+
+async def test_a_visitor_from_nowhere_does_not_sign_in(world: PagesWorld, caplog: pytest.LogCaptureFixture) -> None:
+    """Uncounted they could try for ever, and as one they would keep each other out; the operator is told why."""
+    behind(world)
+    for fields in ({}, {"x_forwarded_for": "unknown"}, {"forwarded": f"for={HOME}"}):
+        assert await tried(world, PROXY, **fields) == 503
+    assert caplog.messages == ["a page could not be made: internal/address"] * 3
+    assert await tried(world, PROXY, x_forwarded_for=HOME) == 303
+    assert (await world.visitor(PROXY).get("/sign-in")).status_code == 200
+
+
+async def test_a_change_of_factors_is_recorded_with_where_it_came_from(world: PagesWorld) -> None:
+    """Behind a proxy as before it."""
+    visitor = behind(world).visitor(PROXY)
+    visitor.http.headers["x-forwarded-for"] = f"6.6.6.6, {HOME}"
+    assert (await visitor.sign_in("alice")).status_code == 303
+    await world.give_phone()
+    before = len(world.ledger.decisions)
+    (phone,) = await world.factors.factors("alice")
+    assert (await visitor.post(f"/factors/{phone.id}/remove", behind=world.code())).status_code == 303
+    assert [one.address for one in world.ledger.decisions[before:]] == [HOME]

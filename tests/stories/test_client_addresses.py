@@ -220,6 +220,11 @@ _POLICY = """
 header = "x-forwarded-for"
 networks = ["127.0.0.1"]
 
+[pages]
+origin = "https://localhost:{pages}"
+port = {pages}
+sign_in = "people:nobody"
+
 [[rules]]
 path = "/v1/time"
 methods = ["GET"]
@@ -247,10 +252,12 @@ class Proxied(Served):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "state")
-        self.behind = free_port()
+        self.behind, pages = free_port(), free_port()
+        self.pages = f"https://localhost:{pages}"
+        (self.state.folder / "people.py").write_text("def nobody(name, password):\n    return None\n")
         policy = self.state.config.read_text().partition("[[rules]]")[0]
         policy = policy.replace(f"\nport = {self.state.port}\n", f"\nport = {self.behind}\n")
-        self.state.config.write_text(policy + _POLICY)
+        self.state.config.write_text(policy + _POLICY.format(pages=pages))
         self.url = f"https://localhost:{self.behind}"
         front = DemoState(folder / "proxy", self.state.port)
         front.make()
@@ -266,6 +273,13 @@ class Proxied(Served):
             names = {name.replace("_", "-"): value for name, value in fields.items()}
             origin = self.url if direct else self.state.origin
             return http.get(f"{origin}/v1/time", headers={"host": f"localhost:{self.state.port}"} | names).status_code
+
+    def signing_in(self, peer: str, **fields: str) -> int:
+        """What the pages answer to a wrong password that comes from this address of the machine."""
+        names = {name.replace("_", "-"): value for name, value in fields.items()} | {"origin": self.pages}
+        with httpx2.Client(transport=httpx2.HTTPTransport(verify=self.trust(), local_address=peer)) as http:
+            form = {"name": "alice", "password": "guessed"}
+            return http.post(f"{self.pages}/sign-in", data=form, headers=names).status_code
 
 
 @pytest.fixture(scope="module")
@@ -312,3 +326,20 @@ def test_the_ledger_behind_a_real_proxy(proxied: Proxied) -> None:
         assert http.post("/v1/orders", json={"id": "1"}, headers=spoofed).status_code == 200
     rows = proxied.rows(proxied.ledger, "SELECT DISTINCT address FROM decisions WHERE rule = '/v1/orders'")
     assert rows == [("127.0.0.5",)]
+
+
+@pytest.mark.xdist_group("server")
+def test_the_pages_behind_a_real_proxy(proxied: Proxied) -> None:
+    """
+    E4: guesses at a password on the real pages, through a proxy and past it, with lists of their own: whoever guesses
+    is told apart from everybody else, and whoever is from nowhere does not get to guess.
+
+    Stopped by: pages
+    """
+    proxy, guesser = "127.0.0.1", "127.0.0.6"
+    lists = [f"127.0.0.{number}, {guesser}" for number in range(100, 106)]
+    assert [proxied.signing_in(proxy, x_forwarded_for=one) for one in lists] == [*[200] * 5, 429]
+    assert proxied.signing_in(guesser, x_forwarded_for="127.0.0.7") == 429
+    assert proxied.signing_in(proxy, x_forwarded_for="127.0.0.7") == 200
+    assert proxied.signing_in("127.0.0.8", x_forwarded_for=guesser) == 200
+    assert proxied.signing_in(proxy, forwarded="for=127.0.0.7") == 503

@@ -67,7 +67,7 @@ def test_the_line_is_what_an_encoder_writes(texts: list[str], at: float, seconds
             True,
             apikey,
             claimed,
-        )  # fmt: skip
+        )
     )
     read = json.loads(lines[0])
     assert json.dumps(read, ensure_ascii=True, separators=(",", ":")) == lines[0]

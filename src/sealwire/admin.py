@@ -7,36 +7,37 @@ Owns: invitations, and what an operator may do to clients and keys. Refuses to k
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from sealwire.build import Ports, open_ports
-from sealwire.call import Approval, KeyRecord
+from sealwire.call import ApiKeyRecord, Approval, KeyRecord
+from sealwire.clients import DEFAULT_DAYS, Clients
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.people import People, terms_of
 from sealwire.ports import Invitation
+from sealwire.ports.apikeys import Client, Use
 from sealwire.ports.people import Factor
 from sealwire.presence import NewSeed, Said
 from sealwire.protocol.approval import Shown
-from sealwire.protocol.jwk import b64url
+from sealwire.protocol.ratelimit import written
 
 T = TypeVar("T")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_ID_BYTES, _SECRET_BYTES = 12, 32
 
 
 class ClientRecord(NamedTuple):
-    """A program that calls, with all its keys, oldest first."""
+    """A program that calls, with all its keys and API keys, oldest first; `stored` is what holds it closer."""
 
     id: str
     name: str
     user: str | None
     scopes: frozenset[str]
     keys: tuple[KeyRecord, ...]
+    apikeys: tuple[ApiKeyRecord, ...]
+    stored: Client
 
 
 class Admin:
@@ -50,6 +51,7 @@ class Admin:
         self.settings: Settings = load(Path(config))
         self._ports: Ports = open_ports(self.settings)
         self._people = People(self.settings, self._ports)
+        self._clients = Clients(self.settings, self._ports)
 
     def __enter__(self) -> Self:
         return self
@@ -62,47 +64,115 @@ class Admin:
         self._ports.close()
 
     def invite(
-        self, name: str, *, user: str | None = None, scopes: frozenset[str] | None = None, hours: int = 24
+        self,
+        name: str,
+        *,
+        user: str | None = None,
+        scopes: frozenset[str] | None = None,
+        hours: int = 24,
+        addresses: tuple[str, ...] = (),
+        limits: tuple[str, ...] = (),
     ) -> str:
         """
         An invitation for a new client called `name`, good for `hours` and one key. It is shown once and kept nowhere
-        in clear.
+        in clear. `addresses` and `limits` (`60/min`) hold the client closer than the rules do.
 
         Without `scopes` it has, in development, all scopes that the rules name. Raises: Misuse in production.
         """
-        if not _NAME.fullmatch(name):
-            raise Misuse(f'"{name}" is no client name: 1 to 100 of letters, digits, dot, dash, underscore')
-        every = frozenset[str]().union(*(rule.scopes for rule in self.settings.rules_compiled()))
-        if scopes is None:
-            if self.settings.environment == "production":
-                raise Misuse("client invite: --scopes is required in production")
-            scopes = every
-        unknown = scopes - every
-        if unknown:
-            raise Misuse(
-                f"client invite: no rule names the scope {min(unknown)}; rules name {', '.join(sorted(every))}"
+        with _asked("client invite"):
+            terms = self._clients.read_terms(self._given("client invite", scopes), addresses, limits)
+            return _run(self._clients.invite(name, user, terms, hours))
+
+    def make_apikey(
+        self,
+        name: str,
+        *,
+        client: ClientRecord | None = None,
+        user: str | None = None,
+        scopes: frozenset[str] | None = None,
+        days: int = DEFAULT_DAYS,
+        addresses: tuple[str, ...] = (),
+        limits: tuple[str, ...] = (),
+    ) -> str:
+        """
+        An API key called `name`, of a client or of a new one of the same name. It is shown once and kept nowhere in
+        clear. Raises: Misuse for what it cannot be.
+        """
+        with _asked("apikey create"):
+            if client is None:
+                given = self._given("apikey create", scopes)
+            else:
+                given = client.scopes if scopes is None else scopes
+            terms = self._clients.read_terms(given, addresses, limits)
+            if client is None:
+                return _run(self._clients.make_client(name, user, terms, days))
+            return _run(self._clients.make_apikey(client.stored, name, terms, days))
+
+    def rotate_apikey(
+        self, found: ApiKeyRecord, *, days: int = DEFAULT_DAYS, overlap_seconds: int | None = None
+    ) -> str:
+        """
+        A new secret for an API key; the one so far goes on for the overlap (`rotation_overlap`). Raises: Misuse for
+        one that has ended.
+        """
+        with _asked("apikey rotate"):
+            return _run(self._clients.rotate(found, days, overlap_seconds=overlap_seconds))
+
+    def revoke_apikey(self, found: ApiKeyRecord) -> bool:
+        """Ends an API key for ever, at once."""
+        return _run(self._clients.revoke(found))
+
+    def apikeys(self, client: str | None = None) -> list[ApiKeyRecord]:
+        """All API keys, or one client's, oldest first."""
+        return _run(self._clients.apikeys(client))
+
+    def bind_client(
+        self,
+        client: ClientRecord,
+        *,
+        scopes: frozenset[str] | None = None,
+        addresses: tuple[str, ...] | None = None,
+        limits: tuple[str, ...] | None = None,
+    ) -> bool:
+        """Other scopes, addresses or limits for a client, from its next call on; None leaves them. Raises: Misuse."""
+        before = client.stored
+        with _asked("client bind"):
+            terms = self._clients.read_terms(
+                before.scopes if scopes is None else scopes,
+                before.bounds.addresses if addresses is None else addresses,
+                tuple(map(written, before.bounds.limits)) if limits is None else limits,
             )
-        ports = self._ports
-        invitation_id, secret = b64url(ports.entropy(_ID_BYTES)), b64url(ports.entropy(_SECRET_BYTES))
-        hmac_key = hashlib.sha256(secret.encode("ascii")).digest()
-        wrapped = ports.keyring.wrap(hmac_key, b"invitation " + invitation_id.encode("ascii"))
-        expires_at = ports.clock.now() + hours * 3600
-        _run(ports.directory.add_invitation(Invitation(invitation_id, name, "", user, scopes, (), wrapped, expires_at)))
-        mode = "live" if self.settings.environment == "production" else "test"
-        return f"sw_{mode}_inv_{invitation_id}.{secret}.{ports.keyring.verifier.keyid}"
+            return _run(self._clients.bind(before, terms))
+
+    def uses(self, client: str | None = None) -> list[Use]:
+        """How credentials were used in the last 30 days."""
+        return _run(self._clients.uses(client))
+
+    def last_uses(self) -> dict[str, Use]:
+        """By credential, the last call that it was good for."""
+        return {use.credential: use for use in self.uses() if use.reason == "ok"}
+
+    def now(self) -> float:
+        """What the deployment's clock says, in Unix seconds."""
+        return self._ports.clock.now()
 
     def keys(self, client: str | None = None) -> list[KeyRecord]:
         """All keys, or one client's, oldest first."""
         return _run(self._ports.directory.keys(client))
 
     def clients(self) -> list[ClientRecord]:
-        """All clients that enrolled a key, oldest first."""
+        """All clients, oldest first."""
         keys: dict[str, list[KeyRecord]] = {}
         for key in self.keys():
             keys.setdefault(key.client, []).append(key)
+        bearers: dict[str, list[ApiKeyRecord]] = {}
+        for bearer in self.apikeys():
+            bearers.setdefault(bearer.client, []).append(bearer)
         return [
-            ClientRecord(client, own[0].client_name, own[0].user, own[0].scopes, tuple(own))
-            for client, own in keys.items()
+            ClientRecord(
+                one.id, one.name, one.user, one.scopes, tuple(keys.get(one.id, ())), tuple(bearers.get(one.id, ())), one
+            )
+            for one in _run(self._clients.clients())
         ]
 
     def client(self, name: str) -> ClientRecord | None:
@@ -122,8 +192,9 @@ class Admin:
         return _run(self._ports.directory.revoke(keyid))
 
     def revoke_client(self, client: str) -> int:
-        """Ends every key of a client; how many were not ended before."""
-        return _run(self._ports.directory.revoke_client(client))
+        """Ends every key and API key of a client; how many were not ended before."""
+        found = next((one for one in _run(self._clients.clients()) if one.id == client), None)
+        return 0 if found is None else _run(self._clients.end(found))
 
     def approvals(self, user: str | None = None, limit: int = 50) -> list[tuple[Approval, Shown]]:
         """What a user, or everybody, was asked, the newest first, with the sentence that is shown."""
@@ -174,6 +245,20 @@ class Admin:
     def issuer(self) -> str:
         """What an authenticator app calls this deployment."""
         return self._people.issuer
+
+    def _given(self, act: str, scopes: frozenset[str] | None) -> frozenset[str]:
+        """In development whoever says nothing means all that there is."""
+        if scopes is None and self.settings.environment == "production":
+            raise Misuse(f"{act}: --scopes is required in production")
+        return self._clients.scopes if scopes is None else scopes
+
+
+@contextlib.contextmanager
+def _asked(act: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as why:
+        raise Misuse(f"{act}: {why}") from None
 
 
 def _run(act: Coroutine[Any, Any, T]) -> T:

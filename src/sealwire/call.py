@@ -90,12 +90,14 @@ class ApiKeyRecord(NamedTuple):
     expires_at: float
     retires_at: float | None = None
 
+    def state_at(self, now: float) -> str:
+        """Its state, `expired` where its time is over."""
+        return "expired" if self.state == "active" and now >= self.expires_at else self.state
+
     def why_not(self, now: float) -> str:
-        """Why it opens nothing now, as the ledger says it; empty where it does."""
-        if self.state != "active":
-            return self.state
-        if now >= self.expires_at:
-            return "expired"
+        """Why the secret that was asked for opens nothing now, as the ledger says it; empty where it does."""
+        if (state := self.state_at(now)) != "active":
+            return state
         return "retired" if self.retires_at is not None and now >= self.retires_at else ""
 
 

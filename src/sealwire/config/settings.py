@@ -15,7 +15,7 @@ from pydantic import Field
 
 from sealwire.call import Rule
 from sealwire.config.rules import RuleTable, compile_rule, judge_rule
-from sealwire.config.tables import Seconds, Table
+from sealwire.config.tables import Seconds, Table, nearest
 from sealwire.errors import Misuse
 from sealwire.protocol.forwarded import Proxies
 from sealwire.protocol.message import normal_authority
@@ -122,6 +122,9 @@ class Pages(Table):
     host: str = Field("127.0.0.1", description="Address to bind. Plain HTTP is served on loopback only.")
     port: int = Field(8444, ge=0, le=65535, description="TCP port.")
     sign_in: str = Field(description="`module:function` of the app: (name, password) to the user's id, or None.")
+    scopes: list[str] | None = Field(
+        None, description="Scopes that users may give their own programs; absent: in development all, else none."
+    )
     factor_cooldown: Seconds = Field(
         86_400, ge=0, le=2_592_000, description="How long after a reset of factors nothing is approved, in seconds."
     )
@@ -253,6 +256,10 @@ def _judge_pages(settings: Settings, pages: Pages) -> None:
         raise Misuse(f'pages.origin = "{pages.origin}": browsers say "{said}"')
     if settings.tls is None and not _loopback(pages.host):
         raise Misuse(f'pages.host = "{pages.host}": plain HTTP is served on loopback only; add [tls]')
+    named = sorted({scope for rule in settings.rules for scope in rule.scopes})
+    for scope in pages.scopes or ():
+        if scope not in named:
+            raise Misuse(f'pages.scopes: no rule names "{scope}"; {nearest(scope, named)}')
     if not _APP.fullmatch(pages.sign_in):
         raise Misuse(f'pages.sign_in = "{pages.sign_in}": it is module:function')
 

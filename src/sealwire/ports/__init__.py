@@ -257,8 +257,8 @@ class Directory(Protocol):
     async def invitation(self, invitation: str) -> Invitation | None:
         """The invitation of this id, spent or not, or None."""
 
-    async def add_invitation(self, invitation: Invitation) -> None:
-        """Keeps a new invitation."""
+    async def add_invitation(self, invitation: Invitation, decision: Decision | None = None) -> None:
+        """Keeps a new invitation, and records the decision with it."""
 
     async def invitations(self) -> list[Invitation]:
         """All that are kept, those that end first at the head."""
@@ -279,13 +279,13 @@ class Directory(Protocol):
         Raises: Refusal approval-required if `old` is not active, request-invalid if the key is another client's.
         """
 
-    async def revoke(self, keyid: str) -> bool:
-        """Ends the key for ever; False if there is none of this thumbprint."""
+    async def revoke(self, keyid: str, decision: Decision | None = None) -> bool:
+        """Ends the key for ever, and records the decision with it; False if there is none of this thumbprint."""
 
-    async def revoke_client(self, client: str) -> int:
+    async def revoke_client(self, client: str, decision: Decision | None = None) -> int:
         """
-        Ends every key and API key of the client, and invitations that would add one; how many keys were not ended
-        before.
+        Ends every key and API key of the client, and invitations that would add one, and records the decision with it;
+        how many keys were not ended before.
         """
 
     async def keys(self, client: str | None = None) -> list[KeyRecord]:

@@ -143,7 +143,7 @@ class Notice(NamedTuple):
     """What a user should hear of, outside the API: never a code, a secret, or what was asked for."""
 
     user: str
-    about: str  # asked, tries, factor-added, factor-removed, frozen
+    about: str  # asked, tries, factor-added, factor-removed, frozen, apikey-made, apikey-rotated, client-widened
     subject: str
     text: str
     link: str = ""

@@ -19,6 +19,7 @@ class MemoryApiKeys:
         self._ledger = ledger
         self._directory = directory
         self._held = directory.apikeys
+        directory.record = ledger.decisions.append
         self._own: dict[str, tuple[frozenset[str], Bounds]] = {}
         self._clients: dict[str, Client] = {}
         self._secrets: dict[bytes, tuple[str, float | None]] = {}
@@ -64,7 +65,7 @@ class MemoryApiKeys:
     ) -> bool:
         """As the port says."""
         held = self._held.get(apikey)
-        if held is None or held.why_not(decision.at):
+        if held is None or held.state_at(decision.at) != "active":
             return False
         for secret, (owner, until) in list(self._secrets.items()):
             if owner == apikey and until is not None:

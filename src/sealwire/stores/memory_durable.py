@@ -95,6 +95,8 @@ class MemoryDirectory:
         self._key_sets: list[tuple[str, int]] = []
         #: Kept by the API keys of the same store, which end and freeze with their clients.
         self.apikeys: dict[str, ApiKeyRecord] = {}
+        #: Where decisions go, where there is a ledger beside it.
+        self.record: Callable[[Decision], None] = lambda _decision: None
 
     async def key(self, keyid: str) -> KeyRecord | None:
         """As the port says."""
@@ -104,9 +106,11 @@ class MemoryDirectory:
         """As the port says."""
         return self._invitations.get(invitation)
 
-    async def add_invitation(self, invitation: Invitation) -> None:
+    async def add_invitation(self, invitation: Invitation, decision: Decision | None = None) -> None:
         """As the port says."""
         self._invitations[invitation.id] = invitation
+        if decision is not None:
+            self.record(decision)
 
     async def invitations(self) -> list[Invitation]:
         """As the port says."""
@@ -150,14 +154,16 @@ class MemoryDirectory:
         self._keys[verifier.keyid] = record
         return _enrolled(record)
 
-    async def revoke(self, keyid: str) -> bool:
+    async def revoke(self, keyid: str, decision: Decision | None = None) -> bool:
         """As the port says."""
         record = self._keys.get(keyid)
         if record is not None:
             self._keys[keyid] = record._replace(state="revoked")
+            if decision is not None:
+                self.record(decision)
         return record is not None
 
-    async def revoke_client(self, client: str) -> int:
+    async def revoke_client(self, client: str, decision: Decision | None = None) -> int:
         """As the port says."""
         ending = [key for key in self._keys.values() if key.client == client and key.state != "revoked"]
         for key in ending:
@@ -167,6 +173,8 @@ class MemoryDirectory:
         for invitation in self._invitations.values():
             if invitation.client == client and not invitation.used_by:
                 self._invitations[invitation.id] = invitation._replace(expires_at=0)
+        if decision is not None:
+            self.record(decision)
         return len(ending) + len(held)
 
     async def keys(self, client: str | None = None) -> list[KeyRecord]:

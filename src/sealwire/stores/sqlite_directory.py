@@ -13,9 +13,10 @@ from typing import Any
 
 from sealwire.call import KeyRecord
 from sealwire.errors import Refusal
-from sealwire.ports import REPEAT_SECONDS, Enrolled, Invitation, key_taken
+from sealwire.ports import REPEAT_SECONDS, Decision, Enrolled, Invitation, key_taken
 from sealwire.protocol.jwk import Verifier, load_verifier
 from sealwire.protocol.ratelimit import Limit, parse_own, written
+from sealwire.stores.sqlite import INSERT_DECISION
 from sealwire.stores.sqlite_file import SqliteFile
 
 _FAULT = ("store-unavailable", "directory")
@@ -62,7 +63,7 @@ class SqliteDirectory:
         """As the port says."""
         return [_invitation(row) for row in self._file.read(_INVITATION + " ORDER BY expires")]
 
-    async def add_invitation(self, invitation: Invitation) -> None:
+    async def add_invitation(self, invitation: Invitation, decision: Decision | None = None) -> None:
         """As the port says."""
         i = invitation
         bound = (listed(i.scopes), listed(i.addresses), _kept(i.limits))
@@ -71,7 +72,7 @@ class SqliteDirectory:
             "INSERT INTO invitations (id, name, client, user, scopes, addresses, limits, wrapped, expires)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         )
-        await self._file.write(lambda connection: connection.execute(sql, values).rowcount, _FAULT)
+        await self._file.write(lambda connection: _changed(connection, sql, values, decision), _FAULT)
 
     async def enrol(self, invitation: str, verifier: Verifier, client: str, name: str, now: float) -> Enrolled:
         """As the port says."""
@@ -128,12 +129,12 @@ class SqliteDirectory:
 
         return await self._file.write(work, _FAULT)
 
-    async def revoke(self, keyid: str) -> bool:
+    async def revoke(self, keyid: str, decision: Decision | None = None) -> bool:
         """As the port says."""
         sql = "UPDATE keys SET state = 'revoked' WHERE keyid = ?"
-        return bool(await self._file.write(lambda connection: connection.execute(sql, (keyid,)).rowcount, _FAULT))
+        return bool(await self._file.write(lambda connection: _changed(connection, sql, (keyid,), decision), _FAULT))
 
-    async def revoke_client(self, client: str) -> int:
+    async def revoke_client(self, client: str, decision: Decision | None = None) -> int:
         """As the port says."""
 
         def work(connection: sqlite3.Connection) -> int:
@@ -143,7 +144,10 @@ class SqliteDirectory:
                 sql = f"UPDATE {table} SET state = 'revoked' WHERE client = ? AND state <> 'revoked'"  # noqa: S608
                 ended += connection.execute(sql, (client,)).rowcount
             # An invitation that would add a key to it opens nothing any more.
-            connection.execute("UPDATE invitations SET expires = 0 WHERE client = ? AND used_by = ''", (client,))
+            sql = "UPDATE invitations SET expires = 0 WHERE client = ? AND used_by = ''"
+            connection.execute(sql, (client,))
+            if decision is not None:
+                connection.execute(INSERT_DECISION, decision)
             return ended
 
         return await self._file.write(work, _FAULT)
@@ -196,6 +200,14 @@ def listed(words: frozenset[str] | tuple[str, ...]) -> str:
 def limits_of(column: str, kind: str) -> tuple[Limit, ...]:
     """Limits of a client's or an API key's own, as a column has them."""
     return tuple(parse_own(each, kind) for each in column.split())
+
+
+def _changed(connection: sqlite3.Connection, sql: str, values: tuple[object, ...], decision: Decision | None) -> int:
+    """How many rows were changed; if there were any, the decision is recorded with them."""
+    changed = connection.execute(sql, values).rowcount
+    if changed and decision is not None:
+        connection.execute(INSERT_DECISION, decision)
+    return changed
 
 
 def _kept(limits: tuple[Limit, ...]) -> str:

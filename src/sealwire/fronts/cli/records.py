@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from sealwire.protocol.ratelimit import written
+
 if TYPE_CHECKING:
     from sealwire.admin import ClientRecord
-    from sealwire.call import Approval, KeyRecord
+    from sealwire.call import ApiKeyRecord, Approval, KeyRecord
+    from sealwire.ports.apikeys import Use
     from sealwire.ports.people import Factor
     from sealwire.protocol.approval import Shown
 
@@ -39,7 +42,33 @@ def client_members(client: ClientRecord) -> dict[str, object]:
         "name": client.name,
         "user": client.user,
         "scopes": sorted(client.scopes),
+        "addresses": list(client.stored.bounds.addresses),
+        "limits": [written(limit) for limit in client.stored.bounds.limits],
         "keys": [key_members(key) for key in client.keys],
+        "apikeys": [apikey.id for apikey in client.apikeys],
+    }
+
+
+def apikey_members(apikey: ApiKeyRecord, last: Use | None, now: float) -> dict[str, object]:
+    """
+    One API key, without its secret. Times are Unix seconds; `old_secret_until` is null unless a secret that was
+    replaced is still good, `used_at` for one that was never used.
+    """
+    retires = apikey.retires_at
+    return {
+        "apikey": apikey.id,
+        "client": apikey.client,
+        "name": apikey.name,
+        "user": apikey.user,
+        "scopes": sorted(apikey.scopes),
+        "addresses": [list(bounds.addresses) for bounds in apikey.bounds if bounds.addresses],
+        "limits": [written(limit) for bounds in apikey.bounds for limit in bounds.limits],
+        "state": apikey.state_at(now),
+        "made_at": int(apikey.made_at),
+        "expires_at": int(apikey.expires_at),
+        "old_secret_until": int(retires) if retires is not None and retires > now else None,
+        "used_at": None if last is None else int(last.at),
+        "used_from": None if last is None else last.address,
     }
 
 

@@ -19,7 +19,7 @@ from sealwire.routes import Routes
 
 #: The server's own endpoints stand in no rule; the client knows how they are called.
 _OWN = b"/.well-known/sealwire"
-_PROFILES = frozenset(("open", "signed", "sealed", "critical"))
+_PROFILES = frozenset(("open", "keyed", "signed", "sealed", "critical"))
 _MAX_RULES = 4096
 
 

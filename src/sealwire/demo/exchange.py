@@ -119,6 +119,12 @@ def markets() -> dict[str, list[dict[str, str]]]:
     return {"markets": [{"market": name, "price": books.written(price, 2)} for name, price in books.QUOTES.items()]}
 
 
+@v1.get("/ticker")
+def ticker(market: str, setting: Settings) -> dict[str, str | int]:
+    """What a dashboard shows: no account is looked at."""
+    return {"market": market, "price": books.written(books.quoted(market), 2), "time": int(setting.clock())}
+
+
 @v1.get("/time")
 def unix_time(setting: Settings) -> dict[str, int]:
     return {"time": int(setting.clock())}

@@ -58,6 +58,13 @@ profile = "open"
 limits = ["6000/min per address"]
 
 [[rules]]
+path = "/v1/ticker"
+methods = ["GET"]
+profile = "keyed"
+scopes = ["read"]
+limits = ["6000/min per key", "600/min per address"]
+
+[[rules]]
 path = "/v1/time"
 methods = ["GET"]
 profile = "open"

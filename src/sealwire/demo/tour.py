@@ -20,6 +20,7 @@ import httpx2
 from sealwire.client import ApprovalRequired, Credential, SignatureMismatch, Transport, enroll
 from sealwire.client.errors import BY_SLUG
 from sealwire.client.explain import signed_headers
+from sealwire.demo.dashboard import Dashboard
 from sealwire.demo.middlemen import Recorder, Stripper
 from sealwire.demo.person import Person
 
@@ -39,11 +40,17 @@ class Step(NamedTuple):
 
 
 class Operator(NamedTuple):
-    """What the tour asks the operator for: an invitation by name, a user's phone by its secret, and a client's thaw."""
+    """
+    What the tour asks the operator for: an invitation by name, a user's phone by its secret, a client's thaw; an API
+    key that only reads, a new secret for it, and its end.
+    """
 
     invite: Callable[[str], str]
     give_phone: Callable[[str, bytes], None]
     thaw: Callable[[str], None]
+    make_apikey: Callable[[str], str]
+    rotate_apikey: Callable[[str], str]
+    revoke_apikey: Callable[[str], None]
 
 
 class Tour:
@@ -82,6 +89,7 @@ class Tour:
             yield self._late(plain, credential)
             yield self._prefix_stripped(credential)
             yield self._host_rewritten(plain, credential)
+        yield from self._dashboard()
         yield from self._approvals(credential)
 
     def _stolen_token(self, plain: httpx2.Client) -> Step:
@@ -152,6 +160,28 @@ class Tour:
         headers = [*self._signed(credential), ("host", "backend:8000")]
         reply = plain.get("/v1/balances", headers=headers)
         return _refused(reply, "a proxy rewrote Host", "authority-unknown", reply.json().get("detail", ""))
+
+    def _dashboard(self) -> Iterator[Step]:
+        """What a key can do that whoever reads it can send: read, be rotated and ended, and never starve others."""
+        name, dashboard = f"{self._user}-dashboard", Dashboard(self._origin, self._tls)
+        keys = [self._operator.make_apikey(name)]
+        status = dashboard.reads(keys[0]).status_code
+        yield Step("GET  /v1/ticker        with an API key", str(status), "it may read, and no more", status == 200)
+        alone = dashboard.reads(keys[0], "/v1/balances")
+        yield _refused(alone, "the same key at /v1/balances", "signature-missing", "an API key moves nothing")
+        during = dashboard.reads_during(lambda: keys.append(self._operator.rotate_apikey(name)), lambda: keys[-1])
+        old = dashboard.reads(keys[0]).status_code
+        said = f"{during.calls} calls, none failed; the old secret goes on for a day"
+        yield Step("its key is rotated under calls", "200", said, during.all_were(200) and old == 200)
+        self._operator.revoke_apikey(name)
+        over = dashboard.reads(keys[-1])
+        yield _refused(over, "its key is revoked", "token-invalid", "from the very next call on")
+        key = self._operator.make_apikey(name)
+        flood = dashboard.floods(key, 1200)
+        served = dashboard.reads_elsewhere(key, 20)
+        said = f"rate-limited after {flood.by_status[200]}; {served.by_status[200]} of 20 from elsewhere were answered"
+        held = flood.by_status[429] > 0 and set(flood.by_status) == {200, 429} and served.all_were(200)
+        yield Step("a flood from one address", "429", said, held)
 
     def _approvals(self, credential: Credential) -> Iterator[Step]:
         """Scenes one and two of the product: what moves money waits for a person who sees exactly that."""

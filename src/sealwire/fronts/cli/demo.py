@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 
 from sealwire.admin import Admin
+from sealwire.call import ApiKeyRecord
 from sealwire.config import load
 from sealwire.demo.state import DemoState
 from sealwire.demo.tour import Operator, Tour
@@ -84,7 +85,23 @@ def operator_of(admin: Admin) -> Operator:
         if found is not None:
             admin.thaw_client(found.id)
 
-    return Operator(lambda name: admin.invite(name, user=_USER), give_phone, thaw)
+    def make_apikey(name: str) -> str:
+        for left in [one for one in admin.apikeys() if one.name == name]:
+            admin.revoke_apikey(left)
+        return admin.make_apikey(name, user=_USER, scopes=frozenset(("read",)), days=1, client=admin.client(name))
+
+    def rotate_apikey(name: str) -> str:
+        return admin.rotate_apikey(live(name), days=1)
+
+    def revoke_apikey(name: str) -> None:
+        admin.revoke_apikey(live(name))
+
+    def live(name: str) -> ApiKeyRecord:
+        return next(one for one in admin.apikeys() if one.name == name and one.state_at(admin.now()) == "active")
+
+    return Operator(
+        lambda name: admin.invite(name, user=_USER), give_phone, thaw, make_apikey, rotate_apikey, revoke_apikey
+    )
 
 
 def _take_phone(admin: Admin) -> None:

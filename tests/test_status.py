@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sealwire.admin import Admin
 from sealwire.demo.state import DemoState
 from sealwire.ports import Decision
+from sealwire.ports.apikeys import Use
 from sealwire.protocol.jwk import verifier_of
 from sealwire.status import Finding, examine
 
@@ -114,7 +115,7 @@ def test_rules(state: DemoState) -> None:
     edited(state, 'path = "/v1/quotes"', 'path = "/v1/quotes"\nreplay = "fast"')
     unexplained, observed = wrong(state)
     assert (unexplained.about, "because" in unexplained.mend) == ("rules[0]", True)
-    assert (observed.about, "observe mode" in observed.says) == ("rules[5]", True)
+    assert (observed.about, "observe mode" in observed.says) == ("rules[6]", True)
     assert [each.level for each in found(state) if each.about == "rules[4]"] == ["note"]
 
 
@@ -207,3 +208,79 @@ def test_a_client_that_its_user_disowned(state: DemoState) -> None:
     with Admin(state.config) as admin:
         assert admin.thaw_client("cli_1") == 1
     assert wrong(state) == []
+
+
+def test_keyed_rules(state: DemoState) -> None:
+    """What an API key opens is said with what it falls short of, and why it may write."""
+    (ticker,) = [each for each in found(state) if "/v1/ticker" in each.says]
+    assert ticker.level == "note"
+    assert "ASVS 5.0: 7.2.2 and 13.2.1 are not met there" in ticker.says
+    writes = 'path = "/v1/ticker"\nmethods = ["GET", "POST"]'
+    edited(state, 'path = "/v1/ticker"\nmethods = ["GET"]', writes)
+    (only,) = wrong(state)
+    assert "takes API keys" in only.says
+    assert "nothing says why" in only.says
+    assert "because = " in only.mend
+    edited(state, writes, writes + '\nbecause = "an old machine"')
+    assert wrong(state) == []
+    assert any(each.says.endswith("because: an old machine") for each in found(state))
+
+
+def test_api_keys_that_end(state: DemoState) -> None:
+    """In 30, 7 and 1 days, with the command that gives a new secret; a key made for days only is not late at once."""
+    with Admin(state.config) as admin:
+        admin.make_apikey("dash", user="alice", scopes=frozenset(("read",)))
+        admin.make_apikey("short", user="alice", scopes=frozenset(("read",)), days=6)
+        one = next(each for each in admin.apikeys() if each.name == "dash")
+    start = time.time()
+    assert wrong(state) == []
+    for days, said in ((61, "expires within 30 days"), (84, "expires within 7 days"), (89.5, "expires within 1 day")):
+        (late,) = [each for each in wrong(state, start + days * DAY) if "dash" in each.says and each.about == "apikeys"]
+        assert said in late.says
+        assert late.mend.startswith(f"sealwire apikey rotate {one.id}")
+    after = start + 91 * DAY
+    assert [each for each in found(state, after) if each.about == "apikeys"] == []
+    with Admin(state.config) as admin:
+        day = int(after // DAY)
+        used = Use("", one.id, "token-invalid", day, 3, after - 60, "192.0.2.1")
+        asyncio.run(admin._ports.uses.add_uses((used,)))
+    (sent,) = [each for each in wrong(state, after) if each.about == "apikeys"]
+    assert "has expired, and is still sent" in sent.says
+    with Admin(state.config) as admin:
+        admin.revoke_apikey(one)
+    assert [each for each in wrong(state, after) if each.about == "apikeys"] == []
+
+
+def test_an_old_secret_that_ends(state: DemoState) -> None:
+    """Until when the secret before the last rotation goes on is a note."""
+    with Admin(state.config) as admin:
+        admin.make_apikey("dash", user="alice", scopes=frozenset(("read",)))
+        admin.rotate_apikey(admin.apikeys()[0])
+    (note,) = [each for each in found(state) if each.about == "apikeys"]
+    assert (note.level, "before its last rotation expires within 1 day" in note.says) == ("note", True)
+    assert [each for each in found(state, time.time() + 2 * DAY) if each.about == "apikeys"] == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "mend"),
+    [
+        ("key-60", "raise it in "),
+        ("client-own-60", "sealwire client bind cli_"),
+        ("key-own-60", "sealwire apikey create --client=cli_"),
+    ],
+)
+def test_limits_near_their_end(state: DemoState, limit: str, mend: str) -> None:
+    """Who had little left of a limit today, and how often it was refused; yesterday's is no news."""
+    with Admin(state.config) as admin:
+        admin.make_apikey("dash", user="alice", scopes=frozenset(("read",)))
+        (one,) = admin.apikeys()
+        now = admin.now()
+        uses = [
+            Use(one.client, one.id, reason, int(now // DAY), 7, now, "192.0.2.1")
+            for reason in (f"near {limit} /v1/ticker", "rate-limited", "ok")
+        ]
+        asyncio.run(admin._ports.uses.add_uses(tuple(uses)))
+    (near,) = [each for each in found(state) if each.about == "limits"]
+    assert f"had less than a tenth left of {limit} at /v1/ticker; 7 calls were refused that day" in near.says
+    assert near.mend.startswith(mend)
+    assert [each for each in found(state, now + 2 * DAY) if each.about == "limits"] == []

@@ -17,10 +17,11 @@ from typing import Literal, NamedTuple
 from cryptography import x509
 
 from sealwire.build import open_ports
-from sealwire.call import KeyRecord
+from sealwire.call import ApiKeyRecord, KeyRecord
 from sealwire.config import SAFE_METHODS, RuleTable, Settings, load
 from sealwire.errors import Misuse
 from sealwire.keys.file import FileKeyring, is_development, read_private
+from sealwire.ports.apikeys import Use
 from sealwire.stores.sqlite_file import schema_versions
 
 _DAY = 86_400
@@ -55,7 +56,7 @@ def examine(config: Path, now: float, *, synchronised: bool | None) -> list[Find
     ]
     store = list(_store(settings))
     readable = not store and not any(each.level == "wrong" and each.about in _KEYS for each in found)
-    return [*found, *store, *(_expiring(settings, now) if readable else ())]
+    return [*found, *store, *(_stored(settings, now) if readable else ())]
 
 
 def _environment(settings: Settings, *, synchronised: bool | None) -> Iterator[Finding]:
@@ -121,8 +122,8 @@ def _certificate(settings: Settings, now: float) -> Iterator[Finding]:
 def _rules(settings: Settings) -> Iterator[Finding]:
     for i, rule in enumerate(settings.rules):
         about, where = f"rules[{i}]", f"{' '.join(rule.methods)} {rule.path}"
-        if rule.profile == "open":
-            yield _open(about, where, rule)
+        if rule.profile in ("open", "keyed"):
+            yield _unsigned(about, where, rule)
         elif rule.mode == "observe":
             mend = f'set mode = "enforce" in {settings.path}'
             yield Finding("wrong", about, f"{where} is in observe mode: no unsigned call is refused there", mend)
@@ -133,13 +134,16 @@ def _rules(settings: Settings) -> Iterator[Finding]:
             yield Finding("note", about, f"{where} remembers nonces in the fast store only")
 
 
-def _open(about: str, where: str, rule: RuleTable) -> Finding:
+def _unsigned(about: str, where: str, rule: RuleTable) -> Finding:
+    takes, safer = "is open to whoever calls", 'profile = "signed"'
+    if rule.profile == "keyed":
+        takes = "takes API keys, which whoever reads one can send (ASVS 5.0: 7.2.2 and 13.2.1 are not met there)"
     if rule.because.strip():
-        return Finding("note", about, f"{where} is open to whoever calls, because: {rule.because.strip()}")
+        return Finding("note", about, f"{where} {takes}, because: {rule.because.strip()}")
     if set(rule.methods) - SAFE_METHODS:
-        says = f"{where} is open to whoever calls and may write, and nothing says why"
-        return Finding("wrong", about, says, 'give the rule a because = "…", or profile = "signed"')
-    return Finding("note", about, f"{where} is open to whoever calls")
+        says = f"{where} {takes} and may write, and nothing says why"
+        return Finding("wrong", about, says, f'give the rule a because = "…", or {safer}')
+    return Finding("note", about, f"{where} {takes}")
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
@@ -159,12 +163,21 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding("note", "store.durable", f"the database has schema {found}; the next start moves it to {known}")
 
 
-def _expiring(settings: Settings, now: float) -> Iterator[Finding]:
+def _stored(settings: Settings, now: float) -> Iterator[Finding]:
+    """What the durable store knows of callers."""
     ports = open_ports(settings)
     try:
         keys = asyncio.run(ports.directory.keys())
+        apikeys = asyncio.run(ports.apikeys.apikeys())
+        uses = asyncio.run(ports.uses.uses())
     finally:
         ports.close()
+    yield from _keys_of_clients(keys, now)
+    yield from _apikeys(apikeys, uses, now)
+    yield from _near(settings, keys, apikeys, uses, now)
+
+
+def _keys_of_clients(keys: list[KeyRecord], now: float) -> Iterator[Finding]:
     followed = {key.follows for key in keys if key.state != "revoked"}
     for key in keys:
         if key.state != "revoked" and key.keyid not in followed and (left := _key_left(key, now)) is not None:
@@ -173,6 +186,45 @@ def _expiring(settings: Settings, now: float) -> Iterator[Finding]:
     for client, name, user in dict.fromkeys((k.client, k.client_name, k.user) for k in keys if k.state == "frozen"):
         says = f"{name} ({client}) signs nothing: {user} said that what it asked for was not theirs"
         yield Finding("wrong", "clients", says, f"talk to them; then: sealwire client thaw {client}")
+
+
+def _apikeys(apikeys: list[ApiKeyRecord], uses: list[Use], now: float) -> Iterator[Finding]:
+    sent = {use.credential: use.at for use in uses if use.reason == "token-invalid"}
+    for one in apikeys:
+        named, rotate = f"the API key {one.name} ({one.id})", f"sealwire apikey rotate {one.id}"
+        if one.state_at(now) == "active":
+            # A key that was made for days only is not late from its first one on.
+            old = one.expires_at - now < (one.expires_at - one.made_at) / 3
+            if old and (left := _left(one.expires_at - now)) is not None:
+                yield Finding("wrong", "apikeys", f"{named} {left}", f"{rotate}, and give its user the new one")
+            if one.retires_at is not None and one.retires_at - now > 0 and (left := _left(one.retires_at - now)):
+                yield Finding("note", "apikeys", f"the secret of {one.name} ({one.id}) before its last rotation {left}")
+        elif one.state != "revoked" and now - sent.get(one.id, 0) < _DAY:
+            says = f"{named} has expired, and is still sent"
+            yield Finding("wrong", "apikeys", says, "sealwire apikey create, and give its user the new one")
+
+
+def _near(
+    settings: Settings, keys: list[KeyRecord], apikeys: list[ApiKeyRecord], uses: list[Use], now: float
+) -> Iterator[Finding]:
+    """Limits that somebody nearly spent within the last day."""
+    names = {key.keyid: f"{key.client_name} ({key.client})" for key in keys}
+    names |= {one.id: f"{one.name} ({one.id})" for one in apikeys}
+    refused = {(use.credential, use.day): use.calls for use in uses if use.reason == "rate-limited"}
+    latest = {(use.credential, use.reason): use for use in uses if use.reason.startswith("near ")}
+    for use in latest.values():
+        if use.credential not in names or now - use.at > _DAY:
+            continue
+        _, limit, template = use.reason.split(" ", 2)
+        calls = refused.get((use.credential, use.day), 0)
+        past = f"; {calls} calls were refused that day" if calls else ""
+        says = f"{names[use.credential]} had less than a tenth left of {limit} at {template}{past}"
+        mend = f"raise it in {settings.path}, or have its owner call less"
+        if limit.startswith("client-own-"):
+            mend = f"sealwire client bind {use.client} --limits=…, or have its owner call less"
+        elif limit.startswith("key-own-"):
+            mend = f"sealwire apikey create --client={use.client} --limits=… in its place, or have its owner call less"
+        yield Finding("note", "limits", says, mend)
 
 
 def _key_left(key: KeyRecord, now: float) -> str | None:

@@ -10,6 +10,7 @@ AIM, STOP, STAGE = 200, 400, 80
 LARGE: dict[str, str] = {
     "src/sealwire/call.py": "every piece of evidence on one page",
     "src/sealwire/admin.py": "every act of an operator, one method each",
+    "src/sealwire/status.py": "everything that is looked at, and what counts as wrong",
     "src/sealwire/clients.py": "what is done about programs that call, and what counts as giving one more",
     "src/sealwire/guard.py": "one call's ten steps, deciding and recording in one place",
     "src/sealwire/ports/__init__.py": "all that is asked of the world for a call, on one page",

@@ -116,7 +116,7 @@ def test_rules(state: DemoState) -> None:
     unexplained, observed = wrong(state)
     assert (unexplained.about, "because" in unexplained.mend) == ("rules[0]", True)
     assert (observed.about, "observe mode" in observed.says) == ("rules[6]", True)
-    assert [each.level for each in found(state) if each.about == "rules[4]"] == ["note"]
+    assert [each.level for each in found(state) if each.about == "rules[5]"] == ["note"]
 
 
 @pytest.mark.parametrize(

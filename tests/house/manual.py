@@ -49,10 +49,10 @@ def kind_of(annotation: object) -> str:
     """The type in words."""
     if typing.get_origin(annotation) is typing.Literal:
         return " or ".join(f'`"{choice}"`' for choice in typing.get_args(annotation))
-    if typing.get_origin(annotation) is list:
-        return "list of text"
     if isinstance(annotation, types.UnionType):
         (annotation,) = (one for one in typing.get_args(annotation) if one is not type(None))
+    if typing.get_origin(annotation) is list:
+        return "list of text"
     return _WORDS[typing.cast("type", annotation)]
 
 

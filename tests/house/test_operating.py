@@ -1,5 +1,6 @@
 """docs/operating.md says what the code does: settings, bounds, log fields, metrics, exit codes; its commands run."""
 
+import inspect
 import json
 import os
 import re
@@ -13,21 +14,23 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from sealwire import endpoints, ports, presence, sessions
+from sealwire import clients, endpoints, ports, presence, sessions
 from sealwire.build import open_ports
 from sealwire.client import approving, rulebook, sending
 from sealwire.clock import STEP_SECONDS
-from sealwire.config import ApproveTable, Pages, RuleTable, Sessions, Settings, load
+from sealwire.config import ApproveTable, Limits, Pages, RuleTable, Sessions, Settings, load
 from sealwire.fronts import asgi
 from sealwire.fronts.cli import main
-from sealwire.observers import notice
+from sealwire.observers import alarms, notice
 from sealwire.observers.log import JsonLog
 from sealwire.observers.metrics import Metrics
 from sealwire.observers.tally import Tally
+from sealwire.observers.usage import Usage
 from sealwire.pages import account, door, visits
-from sealwire.ports import people
+from sealwire.pipeline import Failures
+from sealwire.ports import apikeys, people
 from sealwire.presence import Terms
-from sealwire.protocol import envelope, message, otp, profile, strictjson, window
+from sealwire.protocol import envelope, message, otp, profile, ratelimit, strictjson, window
 from sealwire.stores import (
     memory,
     sqlite,
@@ -72,6 +75,17 @@ BOUNDS: dict[str, int] = {
     "seconds from asking to the end of an approval, by default and at most": ApproveTable.model_fields[
         "within"
     ].default,
+    "calls at work at once in each process, by default": Limits.model_fields["calls"].default,
+    "failed credentials of one address in a minute, by default": Failures().per_address.quota,
+    "failed credentials that name one key in a minute, by default": Failures().per_key.quota,
+    "/64 networks of IPv6 that a /56 counts for": ratelimit.SITE_SHARE,
+    "live API keys of one client": clients.MOST_APIKEYS,
+    "clients of one user": clients.MOST_CLIENTS,
+    "days that an API key lives, by default": clients.DEFAULT_DAYS,
+    "days that an API key lives at most": clients.MOST_DAYS,
+    "days that counts of uses are kept": apikeys.USE_DAYS,
+    "counts of uses that wait to be written": inspect.signature(Usage).parameters["bound"].default,
+    "alarms of failed credentials that are remembered for a minute": alarms._MOST,
     "tries of a code for one approval": people.APPROVAL_TRIES,
     "tries of a code by one user within an hour": people.USER_TRIES,
     "factors of one user": presence.MOST_FACTORS,
@@ -108,6 +122,7 @@ WAITS: dict[str, float] = {
     "mail server": notice._SECONDS,
     "app's answer can't be kept for repeats": sqlite_file.WRITE_SECONDS,
     "counts of refusals can't be written": sqlite_file.WRITE_SECONDS,
+    "counts of uses can't be written": sqlite_file.WRITE_SECONDS,
 }
 
 
@@ -128,7 +143,7 @@ def block(name: str) -> str:
 def test_every_setting_stands_with_its_default() -> None:
     """The tables are those of the models; `make manual` writes them."""
     assert page(TEXT) == TEXT, "run make manual"
-    assert len(tables()) == 12
+    assert len(tables()) == 14
     assert [heading for heading in tables() if "rules" in heading] == ["[[rules]]", "[rules.approve]"]
     assert "| `port` | number, 0 to 65535 | `8443` | TCP port. |" in TEXT
     assert '| `with` | list of text | `["totp", "hotp"]` |' in TEXT

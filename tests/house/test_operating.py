@@ -143,7 +143,7 @@ def block(name: str) -> str:
 def test_every_setting_stands_with_its_default() -> None:
     """The tables are those of the models; `make manual` writes them."""
     assert page(TEXT) == TEXT, "run make manual"
-    assert len(tables()) == 14
+    assert len(tables()) == 13
     assert [heading for heading in tables() if "rules" in heading] == ["[[rules]]", "[rules.approve]"]
     assert "| `port` | number, 0 to 65535 | `8443` | TCP port. |" in TEXT
     assert '| `with` | list of text | `["totp", "hotp"]` |' in TEXT

@@ -23,6 +23,8 @@ LARGE: dict[str, str] = {
     "src/sealwire/demo/exchange.py": "an app as anyone would write it, read from top to bottom",
     "src/sealwire/fronts/asgi.py": "one door: what the app sees of a call, and what of its messages is the reply",
     "src/sealwire/fronts/server.py": "one connection: what it lets through, when that is due, how a reply leaves",
+    "src/sealwire/stores/sqlite_directory.py": "every move of a client, its keys and invitations as one transaction",
+    "src/sealwire/stores/memory_durable.py": "the durable ports of one process, which act on each other",
     "src/sealwire/stores/sqlite_file.py": "one file's life: made, migrated, read, written by one thread",
     "src/sealwire/build.py": "the one file that knows rooms and adapters, from settings to a wired guard",
     "src/sealwire/pipeline.py": "the page: what is earned, what is demanded, in which order, and by which stages",

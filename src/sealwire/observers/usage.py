@@ -29,6 +29,7 @@ class Usage:
         self._uses = uses
         self._bound = bound
         self._counts: dict[tuple[str, str, str, int], Use] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
 
@@ -45,11 +46,16 @@ class Usage:
             self._add(outcome, credential, reason)
             if outcome.near:
                 self._add(outcome, credential, f"near {outcome.near} {outcome.template}")
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_WRITTEN_EVERY_SECONDS, self._ring)
+        loop = asyncio.get_running_loop()
+        # A timer that was set on another loop, which is over, will never ring.
+        if self._timer is None or self._loop is not loop:
+            self._loop, self._timer = loop, loop.call_later(_WRITTEN_EVERY_SECONDS, self._ring)
 
     async def flush(self) -> None:
         """Writes all that was counted, after what is on its way."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         writing = self._writing
         # One that began on another loop, which is over, will never end.
         if writing is not None and writing.get_loop() is asyncio.get_running_loop():

@@ -1,23 +1,31 @@
 """
-Our runner: uvicorn with TLS 1.3 only, the exact request target, dropped trailers and a limited head.
+Our runner: uvicorn with TLS 1.3 only, the exact request target, dropped trailers, a limited head, and a seat for each
+connection, which goes to whoever does not keep us waiting.
 
-Owns: what the HTTP parser lets through to the guard. The parser's own refusals are a bare 400.
-Refuses to know: what is behind the app it runs.
+Owns: what the HTTP parser lets through to the guard, and how long each part of a call may take to come or to be read.
+The parser's own refusals are a bare 400. Refuses to know: what is behind the app it runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import functools
 import ssl
+import struct
+import termios
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
+from sealwire.fronts.accept import Accepted
 from sealwire.fronts.asgi import TARGET_EXTENSION
+from sealwire.fronts.connections import ConnectionLimits, Connections, Seat, raise_descriptors, within_descriptors
+from sealwire.fronts.reply_out import Joined
 from sealwire.protocol.message import HEAD_BYTES
 from sealwire.protocol.profile import MAX_LIFETIME_SECONDS
 from sealwire.protocol.window import SKEW_SECONDS
@@ -27,8 +35,16 @@ _HELD_BYTES = HEAD_BYTES + 256 * 1024
 # A chunk of one byte takes six on the wire; past this an honest sender does not go.
 _PER_BODY_BYTE = 16
 _LINE = len(b"METHOD  HTTP/1.1\r\n")
-# From the connection, or the first byte of a further message, to the end of its head.
-_HEAD_SECONDS = 30
+# From the connection (its handshake is over), or the first byte of a further message, to the end of its head.
+_HEAD_SECONDS = 10
+# A connection is kept that long between two calls.
+_IDLE_SECONDS = 30
+# How often it is looked whether a reply is being read on, and what of it must have gone in a second.
+_READ_SECONDS, _READ_RATE = 15, 1024
+# A reply of which more than this waits in the process pauses its app.
+_UNSENT_BYTES = 64 * 1024
+# Requests behind the one in process; honest clients send none, and each takes two KiB.
+_PIPELINED = 64
 #: How long calls that are on their way may take to end once a stop is asked for.
 _STOP_SECONDS = 10
 # From the head to the end of the body: no signature is valid for longer.
@@ -38,26 +54,47 @@ _BODY_SECONDS = MAX_LIFETIME_SECONDS + SKEW_SECONDS
 class ExactProtocol(HttpToolsProtocol):
     """
     uvicorn's protocol, stricter: the target is handed on as received, fields behind the head (trailers) reach
-    nothing, a head over 32 KiB ends the connection before it is kept, and so does a head or a body that does not come.
+    nothing, a head over 32 KiB ends the connection before it is kept, and so does a head or a body that does not come,
+    or a reply that is not read. It tells the table of connections whose turn it is.
     """
 
     _head_bytes = 0
     _held_bytes = 0
     _in_head = True
-    _due: float | None = None  # when what is expected must have come, by the loop's clock
+    _in_process: RequestResponseCycle | None = None
+    _awaited: Literal["head", "body", "reading"] = "head"
+    _due: float | None = None  # when what is awaited must have come, by the loop's clock
     _alarm: asyncio.TimerHandle | None = None
     _rings = 0.0
+    _unread = -1  # what was left of the reply at the last look; -1: nobody looked yet
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        *,
+        connections: Connections,
+        seat: Seat,
+        socket: asyncio.Transport,
+    ) -> None:
+        super().__init__(config, server_state, app_state)
+        self._table = connections
+        self._seat = seat
+        self._socket = socket  # the transport below TLS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A peer: it must come with a head."""
         super().connection_made(transport)
-        self._expect_within(_HEAD_SECONDS)
+        transport.set_write_buffer_limits(high=_UNSENT_BYTES)  # TLS would let 512 KiB wait
+        self._expect("head", _HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone, and so is what was expected of it."""
         self._due = None
         if self._alarm is not None:
             self._alarm.cancel()
+        self._table.leave(self._seat)
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -66,7 +103,8 @@ class ExactProtocol(HttpToolsProtocol):
         self._held_bytes = 0
         self._head_bytes = _LINE
         self._in_head = True
-        self._expect_within(_HEAD_SECONDS)
+        if self._in_process is not None:  # the first one is due since the connection was made
+            self._expect("head", _HEAD_SECONDS)
 
     def on_url(self, url: bytes) -> None:
         """More of the request target."""
@@ -83,18 +121,57 @@ class ExactProtocol(HttpToolsProtocol):
         """The head is whole: the target goes into the scope as it came, and how to see that the body was taken."""
         self._in_head = False
         self._held_bytes = 0
-        self._judge_framing()
+        if self._has_body():
+            self._table.body_begins(self._seat)
+        if len(self.pipeline) >= _PIPELINED:
+            raise ValueError("too many requests behind one that is in process")
         extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
         exact = extensions[TARGET_EXTENSION] = {"target": self.url}
-        self._expect_within(_BODY_SECONDS)
+        self._expect("body", _BODY_SECONDS)
         super().on_headers_complete()
-        self.cycle.transport = _Joined(self.transport, self.cycle, self.loop)  # type: ignore[assignment]  # what it uses
+        self.cycle.transport = Joined(self.transport, self.cycle, self.loop)  # type: ignore[assignment]  # what it uses
         exact["taken"] = functools.partial(_taken, self.cycle)
 
     def on_message_complete(self) -> None:
         """The message is whole."""
-        self._expect_within(None)
+        self._due = None
         super().on_message_complete()
+        self._whose_turn()
+
+    def on_response_complete(self) -> None:
+        """A reply was written: it is to be read, and then there may be another call."""
+        self._seat.answered = True
+        super().on_response_complete()
+        self._unread = -1
+        self._expect("reading", self.timeout_keep_alive + _READ_SECONDS)
+        self._whose_turn()
+
+    def pause_writing(self) -> None:
+        """The peer does not read as fast as the app writes."""
+        super().pause_writing()
+        self._whose_turn()
+
+    def resume_writing(self) -> None:
+        """It has read on."""
+        super().resume_writing()
+        cycle = self._in_process
+        if self._awaited == "reading" and cycle is not None and not cycle.response_complete:
+            self._due = None
+            if cycle.more_body:
+                self._expect("body", _BODY_SECONDS)
+        self._whose_turn()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """No call came since the last reply: the connection ends, unless that is still being read."""
+        if not self._unsent():
+            super().timeout_keep_alive_handler()
+
+    def send_400_response(self, msg: str) -> None:
+        """The parser's refusal, unless the peer would take it for the answer to an earlier request."""
+        if self.pipeline:
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
 
     def on_body(self, body: bytes) -> None:
         """Part of the body, which pays for what its chunks were framed with."""
@@ -111,12 +188,30 @@ class ExactProtocol(HttpToolsProtocol):
         if self._held_bytes > _HELD_BYTES and not self.transport.is_closing():
             self.send_400_response("Invalid HTTP request received.")
 
-    def _expect_within(self, seconds: float | None) -> None:
-        """The connection ends if what is expected next does not come in time; None: nothing is."""
-        self._due = None if seconds is None else self.loop.time() + seconds
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._in_process = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _whose_turn(self) -> None:
+        """Tells the table whether it is ours. A peer that has to read on gets its time for that."""
+        cycle = self._in_process
+        if self.flow.write_paused:
+            self._table.waits(self._seat)
+            if self._due is None or self._awaited != "reading":
+                self._unread = self._unsent()
+                self._expect("reading", _READ_SECONDS)
+        elif cycle is None or cycle.response_complete or cycle.more_body:
+            self._table.waits(self._seat)
+        else:
+            self._table.works(self._seat)
+
+    def _expect(self, what: Literal["head", "body", "reading"], seconds: float) -> None:
+        """The connection ends if what is expected next does not come in time."""
+        self._awaited = what
+        self._due = due = self.loop.time() + seconds
         # A timer that rings too early looks again: one made and cancelled for each message costs more than it.
-        if self._due is not None and (self._alarm is None or self._due < self._rings):
-            self._set_alarm(self._due)
+        if self._alarm is None or due < self._rings:
+            self._set_alarm(due)
 
     def _set_alarm(self, at: float) -> None:
         if self._alarm is not None:
@@ -127,13 +222,42 @@ class ExactProtocol(HttpToolsProtocol):
         self._alarm = None
         if self._due is None:
             return
-        if self._due <= self.loop.time():
-            self.transport.abort()
-        else:
+        if self._due > self.loop.time():
             self._set_alarm(self._due)
+        elif self._awaited != "reading":
+            self._end()
+        else:
+            self._look()
 
-    def _judge_framing(self) -> None:
-        """What the parser reads on with, and a body would be lost or found by it (RFC 9112 sections 2.3 and 6.1)."""
+    def _look(self) -> None:
+        """A reply is being read, or it was, and no call came behind it."""
+        before, self._unread = self._unread, self._unsent()
+        if not self._unread and not self.transport.is_closing():
+            self.transport.close()
+        elif 0 <= before < self._unread + _READ_SECONDS * _READ_RATE:
+            self._end()
+        else:
+            self._expect("reading", _READ_SECONDS)
+
+    def _end(self) -> None:
+        self._table.count(self._awaited)
+        self.transport.abort()
+
+    def _unsent(self) -> int:
+        """What was written and has not reached the peer: in the process, and (Linux) in the kernel."""
+        left = self._socket.get_write_buffer_size()
+        try:
+            descriptor = self._socket.get_extra_info("socket").fileno()
+            queued: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0]
+        except OSError:
+            return left
+        return left + queued
+
+    def _has_body(self) -> bool:
+        """
+        Whether a body follows. Refused is what the parser reads on with so that one would be lost or found by it (RFC
+        9112 sections 2.3 and 6.1).
+        """
         version = self.parser.get_http_version()
         names = {name for name, value in self.headers if name != b"content-length" or value != b"0"}
         content = b"transfer-encoding" in names or b"content-length" in names
@@ -142,51 +266,12 @@ class ExactProtocol(HttpToolsProtocol):
         if content and self.parser.should_upgrade():
             # The parser stops here, and would take the body for the next request.
             raise ValueError("a body behind a request to leave HTTP/1.1")
+        return content
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES + _LINE:
             raise ValueError("the head is over its limit")
-
-
-class _Joined:
-    """
-    The transport as one call sees it: the head of its reply waits for the first bytes of its body, within one turn of
-    the loop, so that both leave together. Two writes would wake the peer twice.
-    """
-
-    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop):
-        self._transport = transport
-        self._cycle = cycle
-        self._loop = loop
-        self._begun = False
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        """Part of the reply, or of what comes before it (100 Continue)."""
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.writelines((head, data))
-        elif self._begun or not self._cycle.response_started:
-            self._transport.write(data)
-        else:
-            self._begun = True
-            self._head = data
-            self._loop.call_soon(self._flush)
-
-    def is_closing(self) -> bool:
-        """As the transport says."""
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        """The connection ends behind what was written."""
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.write(head)
 
 
 def _taken(cycle: RequestResponseCycle) -> bool:
@@ -203,6 +288,32 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+class Configuration(uvicorn.Config):
+    """
+    uvicorn's settings, loaded once in each process that serves. There uvicorn opens bare sockets, and what it makes for
+    each connection counts it, does the TLS and makes its HTTP protocol.
+    """
+
+    def __init__(
+        self, app: Any, *, limits: ConnectionLimits, watch: Callable[[Connections], object] | None, **rest: Any
+    ) -> None:
+        super().__init__(app, **rest)
+        self._limits = limits
+        self._watch = watch
+
+    def load(self) -> None:
+        """As uvicorn has it; then the table is made, no larger than the process may have sockets."""
+        super().load()
+        raise_descriptors()
+        connections = Connections(within_descriptors(self._limits))
+        if self._watch is not None:
+            self._watch(connections)
+        context, self.ssl = self.ssl, None
+        self.http_protocol_class = functools.partial(  # type: ignore[assignment]  # it is only ever called
+            Accepted, connections=connections, context=context, http=ExactProtocol
+        )
+
+
 def configuration(
     app: Any,
     *,
@@ -210,13 +321,18 @@ def configuration(
     port: int,
     context: Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext] | None,
     workers: int = 1,
+    limits: ConnectionLimits | None = None,
+    watch: Callable[[Connections], object] | None = None,
 ) -> uvicorn.Config:
     """
     uvicorn told to be strict. `app` is an app, or the name of a factory where there are several workers; `context`
-    makes the TLS context of a process. Plain HTTP without one; the settings have allowed that or not.
+    makes the TLS context of a process, `watch` is shown its table of connections. Plain HTTP without a context; the
+    settings have allowed that or not.
     """
-    return uvicorn.Config(
+    return Configuration(
         app,
+        limits=limits or ConnectionLimits(),
+        watch=watch,
         host=host,
         port=port,
         http=ExactProtocol,
@@ -229,14 +345,22 @@ def configuration(
         date_header=True,
         proxy_headers=False,
         ssl_context_factory=context,
-        timeout_keep_alive=30,
+        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_STOP_SECONDS,
         workers=workers,
         factory=isinstance(app, str),
     )
 
 
-def server(app: Any, *, host: str, port: int, context: ssl.SSLContext | None) -> uvicorn.Server:
+def server(
+    app: Any,
+    *,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+    limits: ConnectionLimits | None = None,
+    watch: Callable[[Connections], object] | None = None,
+) -> uvicorn.Server:
     """A server for `app` in this process, not started."""
     made = None if context is None else (lambda _config, _default: context)
-    return uvicorn.Server(configuration(app, host=host, port=port, context=made))
+    return uvicorn.Server(configuration(app, host=host, port=port, context=made, limits=limits, watch=watch))

@@ -10,7 +10,7 @@ Refuses to know: rules and checks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -31,7 +31,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Where our runner puts the request target as it was received.
+#: Where our runner puts the request target as it was received, and is told of a caller that has proven who it is.
 TARGET_EXTENSION = "sealwire.target"
 _OF_THE_BODY = frozenset((b"content-type", b"content-digest"))
 MAX_REPLY_BYTES = 16 * 1024 * 1024
@@ -110,6 +110,7 @@ class GuardedApp:
             return message.get("body", b""), message.get("more_body", False)
 
         async def enter(entry: Entry, begin: Begin) -> Reply | None:
+            _tell_known(extension, entry)
             return await self._enter(scope, entry, begin, receive, sending)
 
         async def sending(message: Message) -> None:
@@ -165,6 +166,11 @@ class GuardedApp:
         if body.gone and not answer.whole:
             raise ClientGone  # the app gave up when it heard so, as Django does
         return answer.reply()
+
+
+def _tell_known(extension: Mapping[str, Callable[[], object]], entry: Entry) -> None:
+    if entry.caller is not None:
+        extension.get("known", _never)()
 
 
 def _never() -> bool:

@@ -25,8 +25,8 @@ _LOG = logging.getLogger("sealwire.fronts")
 
 #: Why a connection ended: no room for its address, or at all; no room and nobody to cut; a deadline that passed.
 Reason = Literal["address", "whole", "busy", "handshake", "head", "body", "reading"]
-# Where a connection is. In the first three its peer is waited for, and it may be cut.
-_SILENT, _FRESH, _ANSWERED, _AT_WORK, _GONE = range(5)
+# Where a connection is. Before _AT_WORK its peer is waited for, and it may be cut.
+_SILENT, _FRESH, _ANSWERED, _KNOWN, _AT_WORK, _GONE = range(6)
 
 
 class ConnectionLimits(NamedTuple):
@@ -40,14 +40,14 @@ class ConnectionLimits(NamedTuple):
 class Seat:
     """One connection in the table."""
 
-    __slots__ = ("answered", "end", "groups", "where")
+    __slots__ = ("end", "groups", "standing", "where")
 
     def __init__(self, groups: tuple[_Group, ...], end: Callable[[], object]) -> None:
         self.groups = groups
         self.end = end
-        #: Whether a call of it was ever answered.
-        self.answered = False
         self.where = _SILENT
+        #: Where it will wait: what its calls have earned so far.
+        self.standing = _FRESH
 
 
 class _Group:
@@ -59,18 +59,19 @@ class _Group:
         self.name = name
         self.cap = cap
         self.count = 0
-        self.waiting: tuple[OrderedDict[Seat, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
+        self.waiting: tuple[OrderedDict[Seat, None], ...] = tuple(OrderedDict() for _ in range(_AT_WORK))
 
     def first_to_go(self) -> Seat | None:
         """
         Of those that never had a call answered the one that waits longest: from the longer of their two queues, so that
         silent ones in any number do not push out who came through the handshake, nor the other way round. They go first
-        as long as they hold more than a quarter, which is left to newcomers even where the rest was answered once.
+        as long as they hold more than a quarter, which is left to newcomers even where all others were answered once;
+        then goes who was answered, and last who has proven once who calls, which a flood of strangers cannot.
         """
-        silent, fresh, answered = self.waiting
-        queue = silent if len(silent) >= len(fresh) else fresh
-        if not queue or (answered and len(silent) + len(fresh) <= self.cap // 4):
-            queue = answered or queue
+        silent, fresh, answered, known = self.waiting
+        queue, rest = silent if len(silent) >= len(fresh) else fresh, answered or known
+        if not queue or (rest and len(silent) + len(fresh) <= self.cap // 4):
+            queue = rest
         return next(iter(queue), None)
 
 
@@ -101,6 +102,7 @@ class Connections:
     def take(self, address: str, end: Callable[[], object]) -> Seat | None:
         """A connection was accepted, and `end` cuts it. Another one may be cut for it; None: it must go itself."""
         groups = (self._whole,) if self._exempt(address) else (self._whole, self._group(network(address)))
+        cut: Reason | None = None
         for group in reversed(groups):
             if group.count < group.cap:
                 continue
@@ -111,15 +113,16 @@ class Connections:
                 return None
             self.leave(longest)
             longest.end()
-            reason: Reason = "whole" if group is self._whole else "address"
-            self.count(reason)
-            self._tell(reason)
+            cut = "whole" if group is self._whole else "address"
+            self.count(cut)
         seat = Seat(groups, end)
         for group in groups:
             if group is not self._whole:  # the last of its address may have been the one that went
                 self._groups[group.name] = group
             group.count += 1
             group.waiting[_SILENT][seat] = None
+        if cut is not None:
+            self._tell(cut)
         return seat
 
     def secured(self, seat: Seat) -> None:
@@ -133,13 +136,27 @@ class Connections:
 
     def works(self, seat: Seat) -> None:
         """Its call is whole, or its peer reads on: now it is our turn."""
-        if seat.where < _AT_WORK:
-            self._move(seat, _AT_WORK)
+        where = seat.where
+        if where < _AT_WORK:
+            seat.where = _AT_WORK
+            for group in seat.groups:
+                del group.waiting[where][seat]
 
     def waits(self, seat: Seat) -> None:
         """It is its peer's turn: to send, or to read."""
         if seat.where == _AT_WORK:
-            self._move(seat, _ANSWERED if seat.answered else _FRESH)
+            seat.where = to = seat.standing
+            for group in seat.groups:
+                group.waiting[to][seat] = None
+
+    def answered(self, seat: Seat) -> None:
+        """A call of it was."""
+        if seat.standing == _FRESH:
+            seat.standing = _ANSWERED
+
+    def known(self, seat: Seat) -> None:
+        """Its caller has proven who it is, and may call."""
+        seat.standing = _KNOWN
 
     def leave(self, seat: Seat) -> None:
         """It is gone; to say so twice does no harm."""

@@ -126,7 +126,7 @@ class ExactProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= _PIPELINED:
             raise ValueError("too many requests behind one that is in process")
         extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
-        exact = extensions[TARGET_EXTENSION] = {"target": self.url}
+        exact = extensions[TARGET_EXTENSION] = {"target": self.url, "known": self._known}
         self._expect("body", _BODY_SECONDS)
         super().on_headers_complete()
         self.cycle.transport = Joined(self.transport, self.cycle, self.loop)  # type: ignore[assignment]  # what it uses
@@ -140,7 +140,7 @@ class ExactProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """A reply was written: it is to be read, and then there may be another call."""
-        self._seat.answered = True
+        self._table.answered(self._seat)
         super().on_response_complete()
         self._unread = -1
         self._expect("reading", self.timeout_keep_alive + _READ_SECONDS)
@@ -187,6 +187,9 @@ class ExactProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._held_bytes > _HELD_BYTES and not self.transport.is_closing():
             self.send_400_response("Invalid HTTP request received.")
+
+    def _known(self) -> None:
+        self._table.known(self._seat)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._in_process = cycle

@@ -235,12 +235,12 @@ class ExactProtocol(HttpToolsProtocol):
     def _look(self) -> None:
         """A reply is being read, or it was, and no call came behind it."""
         before, self._unread = self._unread, self._unsent()
-        if not self._unread and not self.transport.is_closing():
-            self.transport.close()
-        elif 0 <= before < self._unread + _READ_SECONDS * _READ_RATE:
+        if 0 <= before < self._unread + _READ_SECONDS * _READ_RATE:
             self._end()
-        else:
-            self._expect("reading", _READ_SECONDS)
+            return
+        if not self._unread:
+            self.transport.close()  # over TLS the peer has to answer that
+        self._expect("reading", _READ_SECONDS)
 
     def _end(self) -> None:
         self._table.count(self._awaited)

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from bench.calls import guard
+from bench.limits import buckets, credentials
 from bench.sealed import envelopes, sealed_calls
 from bench.served import served
 from bench.signatures import signatures
@@ -22,6 +23,8 @@ def main() -> None:
             lambda: guard(folder),
             nonces,
             lambda: audit(folder),
+            buckets,
+            lambda: credentials(folder / "limits"),
             envelopes,
             lambda: sealed_calls(folder / "sealed"),
             lambda: served(folder / "served"),

@@ -16,6 +16,7 @@ PATTERN = r"sw_(?:test|live)_sk_[0-9A-Za-z]{49}"
 #: Random bytes in a key.
 SECRET_BYTES = 32
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_VALUES = {digit: value for value, digit in enumerate(_DIGITS.encode("ascii"))}
 _FORM = re.compile(PATTERN.encode("ascii"))
 _OURS = re.compile(rb"sw_[a-z]*_?sk_")
 _BEARER = re.compile(rb"bearer +", re.IGNORECASE)
@@ -25,7 +26,7 @@ _BODY, _CHECK = 43, 6
 def write(mode: str, secret: bytes) -> str:
     """The key of 32 secret bytes; `mode` is `test` or `live`. Different bytes give different keys."""
     plain = f"sw_{mode}_sk_{_base62(int.from_bytes(secret, 'big'), _BODY)}"
-    return plain + _checksum(plain.encode("ascii"))
+    return plain + _base62(zlib.crc32(plain.encode("ascii")), _CHECK)
 
 
 def presented(authorization: bytes) -> bytes:
@@ -41,11 +42,7 @@ def is_ours(credential: bytes) -> bool:
 
 def is_whole(credential: bytes) -> bool:
     """Whether form and checksum are those of a key. For typing mistakes alone: whoever guesses can compute one."""
-    return _FORM.fullmatch(credential) is not None and credential[-_CHECK:] == _checksum(credential[:-_CHECK]).encode()
-
-
-def _checksum(plain: bytes) -> str:
-    return _base62(zlib.crc32(plain), _CHECK)
+    return _FORM.fullmatch(credential) is not None and _number(credential[-_CHECK:]) == zlib.crc32(credential[:-_CHECK])
 
 
 def _base62(number: int, width: int) -> str:
@@ -54,3 +51,10 @@ def _base62(number: int, width: int) -> str:
         number, digit = divmod(number, 62)
         digits = _DIGITS[digit] + digits
     return digits
+
+
+def _number(digits: bytes) -> int:
+    number = 0
+    for digit in digits:
+        number = number * 62 + _VALUES[digit]
+    return number

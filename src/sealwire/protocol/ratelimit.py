@@ -109,13 +109,15 @@ def charge(limit: Limit, arrival: float, now: float) -> tuple[float, Spent]:
     Answers the arrival time to keep, if all charges of the call fit, and what is left. A charge that does not fit keeps
     nothing: refused calls never lengthen the wait.
     """
-    interval = limit.period_seconds / limit.quota
-    after = max(arrival, now) + interval
-    slack = limit.period_seconds - (after - now)
+    quota, period, _ = limit
+    interval = period / quota
+    after = (arrival if arrival > now else now) + interval
+    slack = period - (after - now)
     # Floating point: a billionth of an interval decides nothing, and must not cost the last call of a burst.
     if slack < -1e-9 * interval:
         return arrival, Spent(limit, False, 0, -slack, arrival - now)
-    return after, Spent(limit, True, max(0, math.floor(slack / interval + 1e-9)), 0.0, after - now)
+    # What is that little below zero is cut to none by int().
+    return after, Spent(limit, True, int(slack / interval + 1e-9), 0.0, after - now)
 
 
 def fields(spent: tuple[Spent, ...]) -> tuple[tuple[bytes, bytes], ...]:

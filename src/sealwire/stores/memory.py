@@ -96,7 +96,8 @@ class MemoryBuckets:
 
     def __init__(self, clock: Clock, max_buckets: int = MAX_BUCKETS) -> None:
         self._clock = clock
-        self._arrivals: dict[str, _Arrivals] = {kind: {} for kind in ("caller", *OF_STRANGERS)}
+        self._callers: _Arrivals = {}
+        self._strangers: dict[str, _Arrivals] = {kind: {} for kind in OF_STRANGERS}
         self._max_buckets = max_buckets
 
     async def look(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
@@ -107,10 +108,11 @@ class MemoryBuckets:
         """As the port says; atomic because nothing here waits."""
         kept, spent, fits = self._decide(charges)
         if fits:
+            most = self._max_buckets
             for arrivals, name, arrival in kept:
                 arrivals.pop(name, None)
                 arrivals[name] = arrival
-                if len(arrivals) > self._max_buckets:
+                if len(arrivals) > most:
                     del arrivals[next(iter(arrivals))]
         return spent
 
@@ -118,12 +120,14 @@ class MemoryBuckets:
         self, charges: tuple[Charge, ...]
     ) -> tuple[list[tuple[_Arrivals, _Name, float]], tuple[Spent, ...], bool]:
         now, fits = self._clock.monotonic(), True
+        callers, strangers = self._callers, self._strangers
         kept, spent = [], []
         for limit, bucket in charges:
-            arrivals = self._arrivals[limit.kind if limit.kind in OF_STRANGERS else "caller"]
-            name = (bucket, limit.quota, limit.period_seconds)
+            quota, period, kind = limit
+            arrivals, name = strangers.get(kind, callers), (bucket, quota, period)
             arrival, one = charge(limit, arrivals.get(name, 0.0), now)
-            fits = fits and one.fits
+            if not one.fits:
+                fits = False
             kept.append((arrivals, name, arrival))
             spent.append(one)
         return kept, tuple(spent), fits

@@ -30,13 +30,14 @@ class MemoryApiKeys:
         found = self._secrets.get(digest)
         if found is None:
             return None
-        return (await self._record(found[0]))._replace(retires_at=found[1])
+        held, until = self._held[found[0]], found[1]
+        return held if until is None else held._replace(retires_at=until)
 
     async def apikeys(self, client: str | None = None) -> list[ApiKeyRecord]:
         """As the port says."""
-        every = [await self._record(apikey) for apikey in self._held]
         untils = {apikey: until for apikey, until in self._secrets.values() if until is not None}
-        return [one._replace(retires_at=untils.get(one.id)) for one in every if client is None or one.client == client]
+        own = [one for one in self._held.values() if client is None or one.client == client]
+        return [one._replace(retires_at=untils.get(one.id)) for one in own]
 
     async def clients(self, user: str | None = None) -> list[Client]:
         """As the port says."""
@@ -52,11 +53,13 @@ class MemoryApiKeys:
         if client is not None:
             self._clients[client.id] = client
         owner = next(one for one in await self.clients() if one.id == new.client)
+        self._clients[owner.id] = owner
         self._held[new.bounds.owner] = ApiKeyRecord(
             new.bounds.owner, new.client, owner.name, new.name, owner.user, new.scopes, (), "active", new.made_at,
             new.expires_at,
         )  # fmt: skip
         self._own[new.bounds.owner] = (new.scopes, new.bounds)
+        self._settle(new.bounds.owner)
         self._secrets[new.digest] = (new.bounds.owner, None)
         self._ledger.decisions.append(decision)
 
@@ -90,6 +93,7 @@ class MemoryApiKeys:
         if bounds.owner not in self._held:
             return False
         self._own[bounds.owner] = (scopes, bounds)
+        self._settle(bounds.owner)
         self._ledger.decisions.append(decision)
         return True
 
@@ -100,6 +104,8 @@ class MemoryApiKeys:
             return False
         self._clients[bounds.owner] = client._replace(scopes=scopes, bounds=bounds)
         self._directory.bind(bounds.owner, scopes, bounds)
+        for apikey in [one.id for one in self._held.values() if one.client == bounds.owner]:
+            self._settle(apikey)
         self._ledger.decisions.append(decision)
         return True
 
@@ -118,8 +124,9 @@ class MemoryApiKeys:
         found = [use for use in self._uses.values() if client in (None, use.client) or use.credential in own]
         return sorted(found, key=lambda use: use.at)
 
-    async def _record(self, apikey: str) -> ApiKeyRecord:
+    def _settle(self, apikey: str) -> None:
+        """What an API key may do changes with it and with its client, so that a call only looks it up."""
         held, (scopes, bounds) = self._held[apikey], self._own[apikey]
-        client = next(one for one in await self.clients() if one.id == held.client)
+        client = self._clients[held.client]
         kept = tuple(each for each in (bounds, client.bounds) if each.addresses or each.limits)
-        return held._replace(scopes=scopes & client.scopes, bounds=kept)
+        self._held[apikey] = held._replace(scopes=scopes & client.scopes, bounds=kept)

@@ -88,6 +88,8 @@ class Connections:
         self._groups: dict[str, _Group] = {}
         #: How many were cut, by reason.
         self.cut: Counter[Reason] = Counter()
+        #: Hears of each one.
+        self.on_cut: Callable[[Reason], object] = _nothing
         self._told: dict[Reason, tuple[float, int]] = {}
 
     @property
@@ -170,6 +172,7 @@ class Connections:
     def count(self, reason: Reason) -> None:
         """One was cut."""
         self.cut[reason] += 1
+        self.on_cut(reason)
 
     def _move(self, seat: Seat, to: int) -> None:
         where = seat.where
@@ -208,6 +211,10 @@ class Connections:
             "no room for connections (%s): %d cut since this was last said; %d are open, most of them, %d, from %s",
             reason, sum_now - told, self.open, most.count, most.name or "trusted proxies",
         )  # fmt: skip
+
+
+def _nothing(_: Reason) -> None:
+    return
 
 
 def raise_descriptors() -> None:

@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import functools
 import gc
+import ipaddress
 import logging
 import os
 import ssl
@@ -29,6 +30,7 @@ from sealwire.clock import ClockWatch
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import App, GuardedApp
+from sealwire.fronts.connections import ConnectionLimits, Connections
 from sealwire.fronts.pages import pages_served
 from sealwire.fronts.server import server, tls_context
 from sealwire.named import find
@@ -85,7 +87,20 @@ def prepare(settings: Settings, write: Callable[[str], object]) -> tuple[uvicorn
     """
     ports = open_alone(settings)
     app, context = guarded(settings, ports, write), server_context(settings)
-    return server(app, host=settings.listen.host, port=settings.listen.port, context=context), ports
+    limits, listen = connection_limits(settings), settings.listen
+    return server(app, host=listen.host, port=listen.port, context=context, limits=limits, watch=watch), ports
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """The caps of the settings. Behind proxies that are known by their number alone every peer is one."""
+    proxies, limits = settings.proxies_compiled(), settings.limits
+    exempt = () if proxies is None else proxies.networks or _EVERYWHERE
+    return ConnectionLimits(limits.connections_per_address, limits.connections, exempt)
+
+
+def watch(connections: Connections) -> None:
+    """What is cut counts in the metrics of this process."""
+    connections.on_cut = _metrics().connection_cut
 
 
 def open_alone(settings: Settings) -> Ports:
@@ -97,6 +112,7 @@ def open_alone(settings: Settings) -> Ports:
     return open_ports(settings)
 
 
+_EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 # By database, for as long as this process lives.
 _HELD: dict[Path, int] = {}
 

@@ -30,7 +30,17 @@ from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.fronts.asgi import GuardedApp
 from sealwire.fronts.pages import pages_served
-from sealwire.fronts.serve import exposed, find_named, guarded, log_to_stderr, server_context, settle, write_line
+from sealwire.fronts.serve import (
+    connection_limits,
+    exposed,
+    find_named,
+    guarded,
+    log_to_stderr,
+    server_context,
+    settle,
+    watch,
+    write_line,
+)
 from sealwire.fronts.server import configuration
 from sealwire.stores import sqlite_fast, sqlite_sessions
 
@@ -73,6 +83,8 @@ def run_workers(settings: Settings, count: int) -> None:
             port=settings.listen.port,
             context=None if settings.tls is None else worker_context,
             workers=count,
+            limits=connection_limits(settings),
+            watch=watch,
         )
         pages = pages_served(settings, server_context(settings))
         with exposed(settings, registry), pages, config.bind_socket() as listening:

@@ -34,6 +34,9 @@ class Metrics:
             ("by",),
             registry=registry,
         )
+        self._cut = Counter(
+            "sealwire_connections_cut", "Connections that were closed, by why.", ("reason",), registry=registry
+        )
         self._steps = Counter("sealwire_clock_steps", "Times that the wall clock was set.", registry=registry)
         self._skew = Histogram(
             "sealwire_clock_skew_seconds",
@@ -48,6 +51,10 @@ class Metrics:
     def tries_limited(self, by: str) -> None:
         """A failed credential past its limit, by `address` or by `key`."""
         self._tries.labels(by).inc()
+
+    def connection_cut(self, reason: str) -> None:
+        """A connection was closed for want of room, or since its peer let us wait."""
+        self._cut.labels(reason).inc()
 
     def clock_stepped(self) -> None:
         """The wall clock was set while this process ran."""

@@ -111,7 +111,7 @@ def charge(limit: Limit, arrival: float, now: float) -> tuple[float, Spent]:
     """
     quota, period, _ = limit
     interval = period / quota
-    after = (arrival if arrival > now else now) + interval
+    after = (max(now, arrival)) + interval
     slack = period - (after - now)
     # Floating point: a billionth of an interval decides nothing, and must not cost the last call of a burst.
     if slack < -1e-9 * interval:

@@ -81,6 +81,11 @@ def test_the_first_screen(screen: tuple[Path, list[str]], port: int) -> None:
         "clock-skew",
         "signature-mismatch",
         "authority-unknown",
+        "it may read, and no more",
+        "signature-missing",
+        re.split(":|…", tour[13][-1])[0],  # how many calls there were
+        "token-invalid",
+        re.split(":|…", tour[15][-1])[0],  # how many it took
         "approval-required",
         "approval-required",
         "that amount to that address, once",
@@ -90,6 +95,8 @@ def test_the_first_screen(screen: tuple[Path, list[str]], port: int) -> None:
         "key-unknown",
         "the operator talked to her",
     ]
+    assert re.fullmatch(r"\d+ calls, none failed; the old secret goes on for a day", tour[13][-1])
+    assert re.fullmatch(r"rate-limited after \d+; 20 of 20 from elsewhere were answered", tour[15][-1])
     assert re.fullmatch(r"session ses_.{4}…: our ephemeral key out, a symmetric key sealed to it back", tour[2][0])
     assert re.fullmatch(r"MLKEM768-X25519 \d+\.\d ms", " ".join(tour[2][1:]))
     says, _, following = lines[-1].partition("Next: ")
@@ -213,7 +220,7 @@ def test_the_life_of_a_key(here: Path, port: int) -> None:
     assert (unsure.code, "--confirm=life-bot" in unsure.err) == (2, True)
     ended = sealwire(here, *POLICY, "client", "revoke", "life-bot", "--confirm=life-bot")
     assert (ended.code, ended.err) == (0, "1 key ended\n")
-    assert sealwire(here, *POLICY, "client", "list").out.count("life-bot\tlife-bot\ttrade,withdraw\t0\n") == 1
+    assert sealwire(here, *POLICY, "client", "list").out.count("life-bot\tlife-bot\tread,trade,withdraw\t0\n") == 1
 
 
 def test_the_shape_of_json(here: Path, port: int) -> None:
@@ -222,7 +229,15 @@ def test_the_shape_of_json(here: Path, port: int) -> None:
     clients = json.loads(sealwire(here, *POLICY, "client", "list", "--json").out)
     (client,) = [each for each in clients if each["client"] == client_id(here, file)]
     (key,) = client.pop("keys")
-    shown = {"client": client["client"], "name": "json-bot", "user": "json-bot", "scopes": ["trade", "withdraw"]}
+    shown = {
+        "client": client["client"],
+        "name": "json-bot",
+        "user": "json-bot",
+        "scopes": ["read", "trade", "withdraw"],
+        "addresses": [],
+        "limits": [],
+        "apikeys": [],
+    }
     assert client == shown
     assert isinstance(key.pop("enrolled_at"), int)
     assert re.fullmatch(r"[\w-]{43}", key.pop("keyid"))

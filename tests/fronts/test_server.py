@@ -63,7 +63,7 @@ def test_the_tour_holds(demo: DemoState) -> None:
         tour = Tour(demo.origin, demo.pages, demo.ca, "alice", password, operator_of(admin), demo.folder)
         steps = list(tour.play())
     assert [step.tried for step in steps if not step.held] == []
-    assert len(steps) == 19
+    assert len(steps) == 24
 
 
 def test_tls_1_3_and_nothing_older(demo: DemoState) -> None:

@@ -74,7 +74,7 @@ class Trace:
             client, user, key, apikey = caller.client, caller.user or "", caller.key, caller.apikey
         if isinstance(proof, Proof):
             key, skew = proof.keyid, proof.claim.created - self.at
-        if isinstance(spent, CallerSpent):
+        if isinstance(spent, CallerSpent) and spent.spent:
             near = next((one.limit.name for one in spent.spent if one.remaining * _NEAR < one.limit.quota), "")
         return Outcome(
             self.request_id,

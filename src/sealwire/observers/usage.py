@@ -17,6 +17,9 @@ from sealwire.ports.apikeys import Use, Uses
 _WRITTEN_EVERY_SECONDS = 5.0
 _DAY = 86_400
 _LOG = logging.getLogger("sealwire.observers")
+#: Client, credential, reason and day of a Use, and what is counted for it: calls, and the last one's time and address.
+_Name = tuple[str, str, str, int]
+_Counted = tuple[int, float, str]
 
 
 class Usage:
@@ -28,17 +31,18 @@ class Usage:
     def __init__(self, uses: Uses, bound: int = 10_000) -> None:
         self._uses = uses
         self._bound = bound
-        self._counts: dict[tuple[str, str, str, int], Use] = {}
+        self._counts: dict[_Name, _Counted] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
 
     def heard(self, outcome: Outcome) -> None:
         """As the port says."""
-        credentials = {outcome.key, outcome.apikey} - {""} if outcome.client else set()
+        credentials = {outcome.key, outcome.apikey} if outcome.client else set()
         if outcome.code.startswith("token-invalid/"):
             # Who sends an API key that has ended has proven that it is theirs.
-            credentials |= {outcome.claimed} - {""}
+            credentials.add(outcome.claimed)
+        credentials.discard("")
         if not credentials:
             return
         reason = outcome.code.partition("/")[0]
@@ -66,8 +70,7 @@ class Usage:
         name = (outcome.client, credential, reason, int(outcome.at // _DAY))
         before = self._counts.get(name)
         if before is not None or len(self._counts) < self._bound:
-            calls = 1 if before is None else before.calls + 1
-            self._counts[name] = Use(*name, calls, outcome.at, outcome.address)
+            self._counts[name] = (1 if before is None else before[0] + 1, outcome.at, outcome.address)
 
     def _ring(self) -> None:
         self._timer = None
@@ -77,13 +80,13 @@ class Usage:
     async def _write(self) -> None:
         counts, self._counts = self._counts, {}
         try:
-            await self._uses.add_uses(tuple(counts.values()))
+            await self._uses.add_uses(tuple(Use(*name, *counted) for name, counted in counts.items()))
         except Exception as failure:  # noqa: BLE001  # in a task nobody would hear of it, and the counts would be gone
             why = failure.code if isinstance(failure, Fault) else type(failure).__name__
             _LOG.error("uses of credentials could not be written: %s", why)
-            for name, use in counts.items():
+            for name, counted in counts.items():
                 later = self._counts.get(name)
                 if later is not None:
-                    self._counts[name] = later._replace(calls=later.calls + use.calls)
+                    self._counts[name] = (later[0] + counted[0], *later[1:])
                 elif len(self._counts) < self._bound:
-                    self._counts[name] = use
+                    self._counts[name] = counted

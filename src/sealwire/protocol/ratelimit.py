@@ -23,6 +23,8 @@ PERIODS = {"s": 1, "second": 1, "min": 60, "minute": 60, "hour": 3600, "day": 86
 OF_STRANGERS = frozenset(("address", "site"))
 #: One IPv6 subscriber holds a /64, and often a whole /56 (RFC 6177): all of that may as much as so many of its parts.
 SITE_SHARE = 4
+#: Makes a Spent of its fields in a third less time; every call makes some.
+_new = tuple.__new__
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: each is one IPv4 address
 
 
@@ -111,13 +113,14 @@ def charge(limit: Limit, arrival: float, now: float) -> tuple[float, Spent]:
     """
     quota, period, _ = limit
     interval = period / quota
-    after = (max(now, arrival)) + interval
-    slack = period - (after - now)
+    after = (arrival if arrival > now else now) + interval
+    reset = after - now
+    slack = period - reset
     # Floating point: a billionth of an interval decides nothing, and must not cost the last call of a burst.
     if slack < -1e-9 * interval:
         return arrival, Spent(limit, False, 0, -slack, arrival - now)
     # What is that little below zero is cut to none by int().
-    return after, Spent(limit, True, int(slack / interval + 1e-9), 0.0, after - now)
+    return after, _new(Spent, (limit, True, int(slack / interval + 1e-9), 0.0, reset))
 
 
 def fields(spent: tuple[Spent, ...]) -> tuple[tuple[bytes, bytes], ...]:

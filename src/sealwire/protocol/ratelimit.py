@@ -113,7 +113,7 @@ def charge(limit: Limit, arrival: float, now: float) -> tuple[float, Spent]:
     """
     quota, period, _ = limit
     interval = period / quota
-    after = (arrival if arrival > now else now) + interval
+    after = (arrival if arrival > now else now) + interval  # noqa: FURB136  # max() would be a fifth of the whole
     reset = after - now
     slack = period - reset
     # Floating point: a billionth of an interval decides nothing, and must not cost the last call of a burst.

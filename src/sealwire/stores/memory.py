@@ -96,8 +96,7 @@ class MemoryBuckets:
 
     def __init__(self, clock: Clock, max_buckets: int = MAX_BUCKETS) -> None:
         self._clock = clock
-        self._callers: _Arrivals = {}
-        self._strangers: dict[str, _Arrivals] = {kind: {} for kind in OF_STRANGERS}
+        self._arrivals: dict[str, _Arrivals] = {kind: {} for kind in ("caller", *OF_STRANGERS)}
         self._max_buckets = max_buckets
 
     async def look(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
@@ -120,11 +119,11 @@ class MemoryBuckets:
         self, charges: tuple[Charge, ...]
     ) -> tuple[list[tuple[_Arrivals, _Name, float]], tuple[Spent, ...], bool]:
         now, fits = self._clock.monotonic(), True
-        callers, strangers = self._callers, self._strangers
+        every, callers = self._arrivals, self._arrivals["caller"]
         kept, spent = [], []
         for limit, bucket in charges:
             quota, period, kind = limit
-            arrivals, name = strangers.get(kind, callers), (bucket, quota, period)
+            arrivals, name = every.get(kind, callers), (bucket, quota, period)
             arrival, one = charge(limit, arrivals.get(name, 0.0), now)
             if not one.fits:
                 fits = False

@@ -82,7 +82,10 @@ class Accepted(asyncio.Protocol):
         self._alarm = asyncio.get_running_loop().call_later(_HANDSHAKE_SECONDS, self._overdue)
 
     def data_received(self, data: bytes) -> None:
-        """The first bytes: the handshake begins with them."""
+        """
+        The first bytes: the handshake begins with them. What asyncio's own loop brings behind it, in the same turn, is
+        kept for the protocol that takes over.
+        """
         if self._socket is None or self._socket.is_closing():
             return
         self._first += data
@@ -140,6 +143,8 @@ class Accepted(asyncio.Protocol):
         protocol = self._make(seat=self._seat, socket=self._socket)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
+        if self._first:
+            protocol.data_received(self._first)
 
     def _overdue(self) -> None:
         self._connections.count("handshake")

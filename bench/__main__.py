@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from bench.calls import guard
+from bench.flooded import flooded
 from bench.limits import buckets, credentials
 from bench.sealed import envelopes, sealed_calls
 from bench.served import served
@@ -28,6 +29,7 @@ def main() -> None:
             envelopes,
             lambda: sealed_calls(folder / "sealed"),
             lambda: served(folder / "served"),
+            lambda: flooded(folder / "flooded"),
         ):
             for key, figures in part().items():
                 results[key] = figures

@@ -1,6 +1,8 @@
 """
 The connections of one server, and which of them goes when there is no room: the one whose peer keeps us waiting.
 
+One costs 1.2 KiB as long as it sent nothing, 57 KiB in its handshake, 35 KiB behind it, and what of a reply is unread.
+
 Owns: the caps, who waits and for how long, what was cut and why. Refuses to know: what travels on a connection.
 """
 

@@ -17,6 +17,7 @@ from typing import cast
 from sealwire.build import open_ports
 from sealwire.config import Settings
 from sealwire.errors import Misuse
+from sealwire.fronts.connections import ConnectionLimits
 from sealwire.fronts.server import server
 from sealwire.named import find
 from sealwire.pages.app import build_pages
@@ -24,6 +25,8 @@ from sealwire.pages.door import SignIn
 from sealwire.people import terms_of
 
 _BACKLOG = 128
+# People, not programs; both are within what the API leaves of the process's descriptors.
+_LIMITS = ConnectionLimits(per_address=128, whole=256)
 
 
 @contextlib.contextmanager
@@ -41,7 +44,7 @@ def pages_served(settings: Settings, context: ssl.SSLContext | None) -> Iterator
     development = settings.environment == "development"
     terms, proxies = terms_of(settings), settings.proxies_compiled()
     app = build_pages(pages.origin, ports, terms, sign_in, development=development, proxies=proxies)
-    running = server(app, host=pages.host, port=pages.port, context=context)
+    running = server(app, host=pages.host, port=pages.port, context=context, limits=_LIMITS)
     thread = threading.Thread(target=running.run, args=([listening],), name="sealwire-pages", daemon=True)
     thread.start()
     try:

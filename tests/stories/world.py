@@ -18,6 +18,8 @@ from sealwire.fronts.asgi import TARGET_EXTENSION, GuardedApp, Message, Receive,
 from sealwire.guard import Deployment
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
 from sealwire.observers.tally import Tally
+from sealwire.pipeline import Failures
+from sealwire.ports import Observer
 from sealwire.ports.people import Notice
 from sealwire.protocol.digest import content_digest
 from sealwire.protocol.jwk import Signer, load_verifier
@@ -29,6 +31,7 @@ from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 
 ORIGIN, PAGES = "https://api.example", "https://pages.example"
 START = 1_790_000_000.0
+FAILURES = Failures()
 
 RULES = (
     Rule("/v1/time", frozenset(("GET",)), "open"),
@@ -63,7 +66,14 @@ class KeptNotices(list[Notice]):
 class World:
     """One deployment: its guard, its app, one enrolled client with one key."""
 
-    def __init__(self, folder: Path, rules: tuple[Rule, ...] = RULES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rules: tuple[Rule, ...] = RULES,
+        *,
+        failures: Failures = FAILURES,
+        observers: tuple[Observer, ...] = (),
+    ) -> None:
         self.clock = SetClock()
         if not (folder / "signing.pem").exists():
             make_signing_key(folder / "signing.pem")
@@ -75,6 +85,7 @@ class World:
         self.apikeys = MemoryApiKeys(self.ledger, self.directory)
         self.notices = KeptNotices()
         self.nonces = MemoryNonces(self.clock, os.urandom)
+        self.buckets = MemoryBuckets(self.clock)
         # Keys of these stories were enrolled after the start, so the rule of restarts does not concern them.
         self.nonces.epoch = START - 86_400
         self.sessions = MemorySessions(self.clock)
@@ -90,7 +101,7 @@ class World:
             self.ledger,
             self.nonces,
             self.sessions,
-            MemoryBuckets(self.clock),
+            self.buckets,
             self.keyring,
             self.clock,
             os.urandom,
@@ -102,7 +113,7 @@ class World:
             self.apikeys,
         )
         deployment = Deployment(ORIGIN, frozenset(("api.example",)), "policy-1")
-        self.guard = wire(rules, deployment, ports, pages=PAGES)
+        self.guard = wire(rules, deployment, ports, failures=failures, pages=PAGES, observers=observers)
         (self.tally,) = (one for one in self.guard._observers if isinstance(one, Tally))
         self.app = GuardedApp(self._app, self.guard)
 

@@ -18,7 +18,8 @@ SECRET_BYTES = 32
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS.encode("ascii"))}
 _FORM = re.compile(PATTERN.encode("ascii"))
-_OURS = re.compile(rb"sw_[a-z]*_?sk_")
+# A key of ours at the front, however misspelt, or well begun behind whatever another scheme puts before it.
+_OURS = re.compile(rb"\Asw_[a-z]*_?sk_|sw_(?:test|live)_sk_")
 _BEARER = re.compile(rb"bearer +", re.IGNORECASE)
 _BODY, _CHECK = 43, 6
 
@@ -30,14 +31,14 @@ def write(mode: str, secret: bytes) -> str:
 
 
 def presented(authorization: bytes) -> bytes:
-    """What an Authorization field presents: the bearer, or the whole field where it is another scheme's."""
+    """What an Authorization field presents: the bearer, or the field, as no key, where it is of another scheme."""
     found = _BEARER.match(authorization)
-    return authorization[found.end() :] if found else authorization
+    return authorization[found.end() :] if found else b" " + authorization
 
 
 def is_ours(credential: bytes) -> bool:
     """Whether this is meant to be one of our keys, good or not."""
-    return _OURS.match(credential) is not None
+    return _OURS.search(credential) is not None
 
 
 def is_whole(credential: bytes) -> bool:

@@ -36,7 +36,9 @@ class Authenticate:
             return caller  # another bearer is the app's own business
         beside = await self._credentials.find(credential, call.now)
         if beside.client != key.client:
-            raise Refusal("token-invalid", "other-client")
+            refusal = Refusal("token-invalid", "other-client")
+            refusal.claimed = beside.id
+            raise refusal
         return caller._replace(
             scopes=key.scopes & beside.scopes,
             bounds=tuple(dict.fromkeys(caller.bounds + beside.bounds)),

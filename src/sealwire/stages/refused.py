@@ -44,12 +44,13 @@ class CountRefused:
         if call.address:
             charges = [Charge(limit, f"failed {who}") for limit, who in tiers(self._per_address, call.address)]
             await self._count(charges, "failures-address", "Too many failed tries came from this address.")
-        if problem.claimed:
-            await self._count(
-                [Charge(self._per_key, f"failed {problem.claimed}")], "failures-key", "Too many tries failed."
-            )
+        if problem.claimed or problem.slug == "token-invalid":
+            # No step tells whether an API key ever was one: what names none is counted too, and nobody hears of it.
+            charges = [Charge(self._per_key, f"failed {problem.claimed}")]
+            told = "Too many tries failed." if problem.claimed else ""
+            await self._count(charges, "failures-key", told)
 
     async def _count(self, charges: list[Charge], cause: str, detail: str) -> None:
         spent = await self._buckets.charge(tuple(charges))
-        if not all(one.fits for one in spent):
+        if detail and not all(one.fits for one in spent):
             raise Refusal("rate-limited", cause, detail, fields=fields(spent))

@@ -12,14 +12,16 @@ from prometheus_client import CollectorRegistry
 
 from sealwire.call import ApiKeyRecord, Bounds, KeyRecord, Rule
 from sealwire.credentials import digest_of
+from sealwire.errors import Fault
 from sealwire.observers.alarms import FailedTries
 from sealwire.observers.log import JsonLog
 from sealwire.observers.metrics import Metrics
 from sealwire.pipeline import Failures
-from sealwire.ports import Decision
+from sealwire.ports import Charge, Clock, Decision
 from sealwire.ports.apikeys import Client, NewApiKey
 from sealwire.protocol import apikey
-from sealwire.protocol.ratelimit import parse_limit
+from sealwire.protocol.ratelimit import Spent, parse_limit
+from sealwire.stores.memory import MemoryBuckets
 from tests.stories.world import FAILURES, START, Wire, World
 
 TICKER, ORDERS = b"/v1/ticker", b"/v1/orders"
@@ -38,8 +40,36 @@ DAY = 86_400
 BY_OPERATOR = Decision("req_0", START, "made", "operator", "", "", "", "local", "", "", "policy-1")
 
 
+class AskedBuckets(MemoryBuckets):
+    """Keeps what it was asked, and under which names; fails at what is in `failing`."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.asked: list[str] = []
+        self.names: set[str] = set()
+        self.failing: set[str] = set()
+
+    async def look(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
+        """As the port says."""
+        self._note("look", charges)
+        return await super().look(charges)
+
+    async def charge(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:
+        """As the port says."""
+        self._note("charge", charges)
+        return await super().charge(charges)
+
+    def _note(self, method: str, charges: tuple[Charge, ...]) -> None:
+        self.asked.append(f"buckets.{method}")
+        self.names |= {one.bucket for one in charges}
+        if method in self.failing:
+            raise Fault("store-unavailable", "buckets")
+
+
 class KeyedWorld(World):
     """Its client alice has a public key, and the API keys that a story makes."""
+
+    buckets: AskedBuckets
 
     def __init__(
         self, folder: Path, rules: tuple[Rule, ...] = KEYED_RULES, *, failures: Failures = FAILURES, mode: str = "test"
@@ -48,18 +78,16 @@ class KeyedWorld(World):
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
         observers = (JsonLog(self.lines.append), metrics, FailedTries(metrics.tries_limited))
-        super().__init__(folder, rules, failures=failures, observers=observers)
+        super().__init__(folder, rules, failures=failures, observers=observers, buckets=AskedBuckets)
         self.mode = mode
         self.made = 0
         #: Each call of a port, in order.
-        self.asked: list[str] = []
+        self.asked = self.buckets.asked
         for name in ("key", "invitation"):
             self._watch(self.directory, name, "directory")
         self._watch(self.apikeys, "apikey", "apikeys")
         self._watch(self.keyring, "digest", "keyring")
         self._watch(self.nonces, "claim", "nonces")
-        for name in ("look", "charge"):
-            self._watch(self.buckets, name, "buckets")
         self._watch(self.ledger, "record", "ledger")
 
     def _watch(self, port: object, name: str, called: str) -> None:

@@ -73,6 +73,7 @@ class World:
         *,
         failures: Failures = FAILURES,
         observers: tuple[Observer, ...] = (),
+        buckets: type[MemoryBuckets] = MemoryBuckets,
     ) -> None:
         self.clock = SetClock()
         if not (folder / "signing.pem").exists():
@@ -85,7 +86,7 @@ class World:
         self.apikeys = MemoryApiKeys(self.ledger, self.directory)
         self.notices = KeptNotices()
         self.nonces = MemoryNonces(self.clock, os.urandom)
-        self.buckets = MemoryBuckets(self.clock)
+        self.buckets = buckets(self.clock)
         # Keys of these stories were enrolled after the start, so the rule of restarts does not concern them.
         self.nonces.epoch = START - 86_400
         self.sessions = MemorySessions(self.clock)

@@ -1,8 +1,8 @@
 """
 Refused: what a call that does not go through is counted for, before it is told so.
 
-It costs its address what a call that goes through costs it. A failed credential counts for its address and for the key
-that it named, apart, and outside every transaction: nothing takes it back.
+It costs its address what a call that goes through costs it, and everybody else nothing. A failed credential counts
+for its address and for the key that it named, apart, and outside every transaction: nothing takes it back.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ class CountRefused:
         looked = AddressSpent in call.held and call.get(AddressSpent).later and CallerSpent not in call.held
         # A call that a limit refused spends nothing.
         limited = problem is not None and problem.slug == "rate-limited"
-        if looked and not limited and (charges := without_proof(call)):
-            judge(await self._buckets.charge(tuple(charges)), "")
+        if looked and not limited:
+            # What all callers of a rule share is nothing that whoever proves nothing could spend.
+            own = [one for one in without_proof(call) if problem is None or one.limit.kind != "rule"]
+            if own:
+                judge(await self._buckets.charge(tuple(own)), "")
         if problem is None or problem.slug not in _FAILED or problem.cause == "absent":
             return
         if call.address:

@@ -9,12 +9,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sealwire.call import Session
+from sealwire.call import ApiKeyRecord, Session
 from sealwire.fronts import server
 from sealwire.ports import Decision, DurableNonce, IdempotencyClaim, Recorded
 from sealwire.protocol.handshake import Keys
 from sealwire.stores.memory import MemorySessions
 from sealwire.stores.sqlite import SqliteLedger
+from sealwire.stores.sqlite_apikeys import SqliteApiKeys
 from sealwire.stores.sqlite_sessions import SqliteSessions
 from tests.reliability.orders_app import DATABASE, OrdersApp, made
 
@@ -100,4 +101,30 @@ def keeps_sessions_to_itself() -> OrdersApp:
 def stops_at_once() -> OrdersApp:
     """A stop does not wait for the calls that are on their way."""
     server._STOP_SECONDS = 0
+    return made()
+
+
+def remembers_api_keys() -> OrdersApp:
+    """A worker asks the store for an API key once, and believes the answer from then on."""
+    known: dict[bytes, ApiKeyRecord | None] = {}
+    find = SqliteApiKeys.apikey
+
+    async def find_once(store: SqliteApiKeys, digest: bytes) -> ApiKeyRecord | None:
+        if digest not in known:
+            known[digest] = await find(store, digest)
+        return known[digest]
+
+    setattr(SqliteApiKeys, "apikey", find_once)  # noqa: B010  # as above
+    return made()
+
+
+def forgets_the_old_secret() -> OrdersApp:
+    """A secret that another has taken the place of opens nothing any more, overlap or not."""
+    find = SqliteApiKeys.apikey
+
+    async def find_newest(store: SqliteApiKeys, digest: bytes) -> ApiKeyRecord | None:
+        found = await find(store, digest)
+        return None if found is None or found.retires_at is not None else found
+
+    setattr(SqliteApiKeys, "apikey", find_newest)  # noqa: B010  # as above
     return made()

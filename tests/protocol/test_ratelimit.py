@@ -1,13 +1,27 @@
 """Rate limits: their form, their arithmetic, their fields."""
 
 import math
+from ipaddress import IPv6Address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sealwire.protocol.fields import Item, parse_list
-from sealwire.protocol.ratelimit import KINDS, Limit, Spent, charge, fields, network, parse_limit
+from sealwire.protocol.ratelimit import (
+    KINDS,
+    PERIODS,
+    SITE_SHARE,
+    Limit,
+    Spent,
+    charge,
+    fields,
+    network,
+    parse_limit,
+    parse_own,
+    tiers,
+    written,
+)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +131,85 @@ def test_fields() -> None:
         ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::/64"),
         ("2001:db8:1:2:bbbb::9", "2001:db8:1:2::/64"),
         ("no:address", "no:address"),
+        ("", ""),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("fe80::2%eth1", "fe80::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::ffff:c000:207", "192.0.2.7"),
+        ("64:ff9b::192.0.2.7", "192.0.2.7"),
+        ("64:ff9b::c000:207", "192.0.2.7"),
+        ("64:ff9b:1::c000:207", "64:ff9b:1::/64"),
+        ("64:ff9b::1:c000:207", "64:ff9b::/64"),
     ],
 )
 def test_one_address(address: str, one: str) -> None:
-    """An IPv4 address counts alone, an IPv6 address with its /64, and anything else as it is written."""
+    """
+    An IPv4 address counts alone, however it is written inside an IPv6 one; an IPv6 address with its /64, and anything
+    else as it is written.
+    """
     assert network(address) == one
+
+
+def test_another_prefix() -> None:
+    """The /56 around an IPv6 address; of IPv4 there is but the address."""
+    assert network("2001:db8:1:2ff::1", 56) == "2001:db8:1:200::/56"
+    assert network("192.0.2.7", 56) == network("::ffff:192.0.2.7", 56) == "192.0.2.7"
+
+
+LIMIT = Limit(10, 60, "address")
+
+
+def test_tiers() -> None:
+    """An IPv6 address counts with its /64, and with the /56 around it, which may four times as much."""
+    site = Limit(10 * SITE_SHARE, 60, "site")
+    assert SITE_SHARE == 4
+    assert tiers(LIMIT, "2001:db8:1:2ab::1") == ((LIMIT, "2001:db8:1:2ab::/64"), (site, "2001:db8:1:200::/56"))
+    assert site.name == "site-60"
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7", "64:ff9b::192.0.2.7"])
+def test_no_site_of_ipv4(address: str) -> None:
+    """An IPv4 address is one tier alone, also where it stands in an IPv6 one."""
+    assert tiers(LIMIT, address) == ((LIMIT, "192.0.2.7"),)
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 255), st.integers(0, 255))
+def test_subscribers_and_sites(one: int, other: int, near: int, far: int) -> None:
+    """All addresses of one /64 are one; all /64s of one /56 are one site, and of two are two."""
+    site = 0x20010DB8_00010000 + (near & 0xFF)
+    beyond = 0x20010DB8_00020000 + (far & 0xFF)
+    first, second = (str(IPv6Address(site << 64 | host)) for host in (one, other))
+    neighbour = str(IPv6Address((0x20010DB8_00010000 + far) << 64 | one))
+    outside = str(IPv6Address(beyond << 64 | one))
+    assert tiers(LIMIT, first) == tiers(LIMIT, second)
+    assert tiers(LIMIT, first)[1] == tiers(LIMIT, neighbour)[1]
+    assert (tiers(LIMIT, first)[0] == tiers(LIMIT, neighbour)[0]) is (near == far)
+    assert not set(tiers(LIMIT, first)) & set(tiers(LIMIT, outside))
+
+
+@given(st.integers(1, 999_999_999), st.sampled_from(sorted(PERIODS)), st.sampled_from(("client-own", "key-own")))
+def test_own_limits(quota: int, period: str, kind: str) -> None:
+    """A limit of one's own is read, written and read again as the same, whatever its period is called."""
+    limit = parse_own(f"{quota}/{period}", kind)
+    assert limit == Limit(quota, PERIODS[period], kind)
+    assert parse_own(written(limit), kind) == limit
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [("5/second", "5/s"), ("5/s", "5/s"), ("5/minute", "5/min"), ("5/hour", "5/hour"), ("5/day", "5/day")],
+)
+def test_own_as_written(limit: str, text: str) -> None:
+    """Each period has one short name."""
+    assert written(parse_own(limit, "client-own")) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["60/min per key", "60/min per client", "0/min", "x", "", "60", "60/week", "60/min per"]
+)
+def test_no_limit_of_ones_own(text: str) -> None:
+    """A kind is not said, since it counts its own calls; the message shows the form."""
+    with pytest.raises(ValueError, match="60/min") as caught:
+        parse_own(text, "client-own")
+    assert "N/period" in str(caught.value)
+    assert ("its own calls" in str(caught.value)) is (" per " in text)

@@ -21,7 +21,7 @@ class MemoryApiKeys:
         self._held = directory.apikeys
         directory.record = ledger.decisions.append
         self._own: dict[str, tuple[frozenset[str], Bounds]] = {}
-        self._clients: dict[str, Client] = {}
+        self._clients = directory.clients
         self._secrets: dict[bytes, tuple[str, float | None]] = {}
         self._uses: dict[tuple[str, str, str, int], Use] = {}
 
@@ -41,12 +41,13 @@ class MemoryApiKeys:
 
     async def clients(self, user: str | None = None) -> list[Client]:
         """As the port says."""
-        every = {}
+        every: dict[str, Client] = {}
         for key in await self._directory.keys():
             bounds = Bounds(key.client, key.addresses, key.limits)
-            every[key.client] = Client(key.client_name, key.user, key.scopes, bounds, key.enrolled_at)
+            every.setdefault(key.client, Client(key.client_name, key.user, key.scopes, bounds, key.enrolled_at))
         every |= self._clients
-        return [client for client in every.values() if user is None or client.user == user]
+        found = [client for client in every.values() if user is None or client.user == user]
+        return sorted(found, key=lambda client: client.made_at)
 
     async def add_apikey(self, new: NewApiKey, client: Client | None, decision: Decision) -> None:
         """As the port says."""
@@ -116,7 +117,8 @@ class MemoryApiKeys:
             before = self._uses.get(name, use._replace(calls=0))
             last = max((use, before), key=lambda one: one.at)
             self._uses[name] = last._replace(calls=before.calls + use.calls)
-            self._uses = {name: kept for name, kept in self._uses.items() if kept.day > use.day - USE_DAYS}
+        latest = max((use.day for use in uses), default=0)
+        self._uses = {name: kept for name, kept in self._uses.items() if kept.day > latest - USE_DAYS}
 
     async def uses(self, client: str | None = None) -> list[Use]:
         """As the port says."""

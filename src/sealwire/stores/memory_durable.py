@@ -23,6 +23,7 @@ from sealwire.ports import (
     Recorded,
     key_taken,
 )
+from sealwire.ports.apikeys import Client
 from sealwire.protocol.jwk import Verifier
 from sealwire.protocol.window import SKEW_SECONDS
 
@@ -93,7 +94,8 @@ class MemoryDirectory:
         self._keys: dict[str, KeyRecord] = {}
         self._invitations: dict[str, Invitation] = {}
         self._key_sets: list[tuple[str, int]] = []
-        #: Kept by the API keys of the same store, which end and freeze with their clients.
+        #: Shared with the API keys of the same store, which end and freeze with their clients.
+        self.clients: dict[str, Client] = {}
         self.apikeys: dict[str, ApiKeyRecord] = {}
         #: Where decisions go, where there is a ledger beside it.
         self.record: Callable[[Decision], None] = lambda _decision: None
@@ -130,9 +132,13 @@ class MemoryDirectory:
             raise Refusal("invitation-invalid", "expired", failed="key")
         if known is not None:
             raise key_taken()
+        owner = found.client or client
+        bounds = Bounds(owner, found.addresses, found.limits)
+        # An invitation that adds a key gives it what its client may now, not what that was when it was written.
+        held = self.clients.setdefault(owner, Client(found.name, found.user, found.scopes, bounds, now))
         record = KeyRecord(
-            verifier.keyid, found.client or client, found.name, name, found.user, found.scopes, found.addresses,
-            verifier, "active", now, None, limits=found.limits,
+            verifier.keyid, owner, held.name, name, held.user, held.scopes, held.bounds.addresses, verifier, "active",
+            now, None, limits=held.bounds.limits,
         )  # fmt: skip
         self._keys[verifier.keyid] = record
         self._invitations[invitation] = found._replace(used_by=verifier.keyid, used_at=now)

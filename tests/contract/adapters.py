@@ -1,7 +1,7 @@
 """Every adapter of each port, ready to be held against its contract."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -9,13 +9,16 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sealwire.ports import BucketStore, Directory, Ledger, NonceStore, SessionStore
+from sealwire.ports.apikeys import ApiKeys, Uses
 from sealwire.ports.people import Approvals, Factors
 from sealwire.protocol.jwk import Verifier, verifier_of
 from sealwire.stores import sqlite_fast, sqlite_sessions
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
+from sealwire.stores.memory_apikeys import MemoryApiKeys
 from sealwire.stores.memory_approvals import MemoryApprovals
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 from sealwire.stores.sqlite import SqliteLedger
+from sealwire.stores.sqlite_apikeys import SqliteApiKeys
 from sealwire.stores.sqlite_approvals import SqliteApprovals
 from sealwire.stores.sqlite_directory import SqliteDirectory
 from sealwire.stores.sqlite_fast import SqliteFast
@@ -112,3 +115,39 @@ def people(kind: str, clock: SetClock, folder: Path) -> Iterator[list[Process]]:
     yield [Process(asked, asked, ledger, directory) for asked, ledger, directory in made]
     for file in files:
         file.close()
+
+
+class Desk(NamedTuple):
+    """What one process sees of API keys and their uses, and `decisions` counts the rows of the ledger."""
+
+    apikeys: ApiKeys
+    uses: Uses
+    directory: Directory
+    approvals: Approvals
+    decisions: Callable[[], list[str]]
+
+
+@contextmanager
+def apikeys(kind: str, clock: SetClock, folder: Path) -> Iterator[list[Desk]]:
+    """API keys as each process sees them: one in memory, two on one file."""
+    if kind == "memory":
+        ledger, directory = MemoryLedger(clock), MemoryDirectory()
+        held = MemoryApiKeys(ledger, directory)
+        asked = MemoryApprovals(clock, ledger, directory)
+        yield [Desk(held, held, directory, asked, lambda: [one.request_id for one in ledger.decisions])]
+        return
+    files = [SqliteFile(folder / "durable.db") for _ in range(2)]
+    yield [_desk(file, clock) for file in files]
+    for file in files:
+        file.close()
+
+
+def _desk(file: SqliteFile, clock: SetClock) -> Desk:
+    kept = SqliteApiKeys(file)
+    return Desk(
+        kept,
+        kept,
+        SqliteDirectory(file),
+        SqliteApprovals(file, clock),
+        lambda: [request for (request,) in file.read("SELECT request FROM decisions ORDER BY seq")],
+    )

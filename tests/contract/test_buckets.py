@@ -85,3 +85,76 @@ async def test_buckets_that_emptied_leave_room(workers: list[BucketStore], clock
         assert [(await workers[0].charge((Charge(FEW, f"{turn} {i}"),)))[0].fits for i in range(BUCKETS)] == (
             [False] * BUCKETS
         )
+
+
+ADDRESS, SITE = Limit(3, 60, "address"), Limit(3, 60, "site")
+
+
+async def test_a_look_says_what_a_charge_would(workers: list[BucketStore], clock: SetClock) -> None:
+    """At each step of a burst, and after it: the same words, in the same order."""
+    for _ in range(5):
+        charges = (Charge(FEW, "k"), Charge(MANY, "u"), Charge(ADDRESS, "a"))
+        looked = await workers[-1].look(charges)
+        assert looked == await workers[-1].look(charges)
+        assert looked == await workers[0].charge(charges)
+        clock.elapsed += 1
+
+
+async def test_a_look_costs_nothing(workers: list[BucketStore]) -> None:
+    """However often one looks, also at a bucket that is none yet or is spent, everything that was left is there."""
+    for turn in range(4):
+        for _ in range(50):
+            spent = await workers[turn % len(workers)].look((Charge(FEW, "k"), Charge(MANY, "u")))
+            assert [one.fits for one in spent] == [turn < 3, True]
+        await workers[0].charge((Charge(FEW, "k"), Charge(MANY, "u")))
+    assert (await workers[-1].look((Charge(MANY, "u"),)))[0].remaining == 100 - 3 - 1
+
+
+async def test_a_look_makes_no_bucket(workers: list[BucketStore], clock: SetClock) -> None:
+    """Looking at many names pushes nobody's bucket out."""
+    for _ in range(3):
+        await workers[0].charge((Charge(FEW, "k"),))
+    for i in range(BUCKETS * 3):
+        clock.elapsed += 0.001
+        assert (await workers[-1].look((Charge(FEW, f"stranger {i}"),)))[0].fits
+    assert not (await workers[0].look((Charge(FEW, "k"),)))[0].fits
+
+
+async def test_one_that_is_spent_charges_none_of_any_kind(workers: list[BucketStore]) -> None:
+    """Address, site and caller are in different places, and are decided together all the same."""
+    spent = Limit(1, 60, "key")
+    await workers[0].charge((Charge(spent, "k"),))
+    others = (Charge(ADDRESS, "a"), Charge(SITE, "s"), Charge(MANY, "u"))
+    for i in range(3 * 4):
+        at = i % 4
+        told = await workers[i % len(workers)].charge((*others[:at], Charge(spent, "k"), *others[at:]))
+        assert [one.fits for one in told].count(False) == 1
+    assert [one.remaining for one in await workers[-1].charge(others)] == [2, 2, 99]
+
+
+KINDS_APART = {"address": ADDRESS, "site": SITE, "caller": FEW}
+
+
+@pytest.mark.parametrize("filled", sorted(KINDS_APART))
+async def test_no_kind_pushes_out_another(workers: list[BucketStore], clock: SetClock, filled: str) -> None:
+    """Addresses, their sites and callers are bounded apart: whoever fills one kind empties none of the others."""
+    for limit in KINDS_APART.values():
+        for _ in range(3):
+            assert (await workers[0].charge((Charge(limit, f"spent {limit.kind}"),)))[0].fits
+    for i in range(BUCKETS * 2):
+        clock.elapsed += 0.001
+        assert (await workers[i % len(workers)].charge((Charge(KINDS_APART[filled], f"made up {i}"),)))[0].fits
+    kept = {
+        name: not (await workers[-1].look((Charge(limit, f"spent {limit.kind}"),)))[0].fits
+        for name, limit in KINDS_APART.items()
+    }
+    assert kept == {name: name != filled for name in KINDS_APART}
+
+
+async def test_wait_and_reset(workers: list[BucketStore], clock: SetClock) -> None:
+    """`reset_seconds` is when all of the quota is there again, also where a call did not fit."""
+    told = [(await workers[i % len(workers)].charge((Charge(FEW, "k"),)))[0] for i in range(4)]
+    assert [one.reset_seconds for one in told] == [20.0, 40.0, 60.0, 60.0]
+    clock.elapsed += 45
+    (left,) = await workers[0].look((Charge(FEW, "k"),))
+    assert (left.remaining, left.reset_seconds) == (1, 35.0)

@@ -110,6 +110,24 @@ def test_the_whole_burst_fits(quota: int) -> None:
     assert not charge(limit, arrival, 1_790_000_000.123)[1].fits
 
 
+@given(st.integers(1, 3000), st.sampled_from(sorted(set(PERIODS.values()))), st.floats(0, 2e9))
+def test_exactly_the_burst_at_any_reading(quota: int, period: int, now: float) -> None:
+    """However long the host is up: a burst is N calls, what remains is counted down, one more fits a turn later."""
+    quota = min(quota, int(math.sqrt(period * 1000)))  # more than that a clock of so many digits cannot tell apart
+    limit, arrival = Limit(quota, period, "key"), 0.0
+    told = []
+    for _ in range(quota):
+        arrival, spent = charge(limit, arrival, now)
+        told.append((spent.fits, spent.remaining))
+    assert told == [(True, left) for left in reversed(range(quota))]
+    kept, spent = charge(limit, arrival, now)
+    assert (kept, spent.fits) == (arrival, False)
+    assert math.isclose(spent.wait_seconds, period / quota, rel_tol=1e-2)
+    arrival, spent = charge(limit, arrival, now + spent.wait_seconds)
+    assert (spent.fits, spent.remaining) == (True, 0)
+    assert not charge(limit, arrival, now + period / quota)[1].fits
+
+
 def test_fields() -> None:
     """RateLimit-Policy and RateLimit, and Retry-After in whole seconds only where a charge did not fit."""
     key, address = Limit(60, 60, "key"), Limit(5, 1, "address")

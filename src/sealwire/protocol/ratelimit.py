@@ -116,11 +116,12 @@ def charge(limit: Limit, arrival: float, now: float) -> tuple[float, Spent]:
     after = (arrival if arrival > now else now) + interval  # noqa: FURB136  # max() would be a fifth of the whole
     reset = after - now
     slack = period - reset
-    # Floating point: a billionth of an interval decides nothing, and must not cost the last call of a burst.
-    if slack < -1e-9 * interval:
+    # Floating point: each sum of a burst is rounded, the more coarsely the longer the host is up, and that must not
+    # cost its last call. It is never more than a hundredth of a call, which decides nothing.
+    rounded = min(quota * math.ulp(after), interval / 100)
+    if slack < -rounded:
         return arrival, Spent(limit, False, 0, -slack, arrival - now)
-    # What is that little below zero is cut to none by int().
-    return after, _new(Spent, (limit, True, int(slack / interval + 1e-9), 0.0, reset))
+    return after, _new(Spent, (limit, True, int((slack + rounded) / interval), 0.0, reset))
 
 
 def fields(spent: tuple[Spent, ...]) -> tuple[tuple[bytes, bytes], ...]:

@@ -121,6 +121,8 @@ class Guard:
                     reply = await self._serve(arrival, enter, trace)
         except ClientGone:
             trace.code, trace.decision = "client-gone", "failed"
+            if trace.call is not None:
+                await self._counted(trace.call, None, trace)
             self._tell(trace, 0, started)
             raise
         self._tell(trace, trace.status if reply is None else reply.status, started)
@@ -332,7 +334,7 @@ class Guard:
     async def _turn_away(self, problem: Problem, call: Call | None, trace: Trace) -> Reply:
         """A Problem at any step jumps here: counted, worded, recorded where the caller is proven, and out."""
         if call is not None and isinstance(problem, Refusal):
-            problem = await self._counted(call, problem, trace)
+            problem = await self._counted(call, problem, trace) or problem
         trace.code, trace.claimed = problem.code, problem.claimed
         trace.decision = "failed" if isinstance(problem, Fault) else "refused"
         trace.recorded = False
@@ -366,8 +368,8 @@ class Guard:
             told = Reply(*answer(fault, self._deployment.origin, trace.request_id))
             return await self._pipeline.replies["open"][0](call, told)
 
-    async def _counted(self, call: Call, problem: Problem, trace: Trace) -> Problem:
-        """What the caller hears once its refusal is counted: more than may be are told no more than that."""
+    async def _counted(self, call: Call, problem: Problem | None, trace: Trace) -> Problem | None:
+        """Counts a call that goes no further. Past what may be its caller hears what this answers, and no more."""
         try:
             await self._pipeline.count_refused(call, problem)
         except Refusal as limited:
@@ -375,7 +377,7 @@ class Guard:
             return limited
         except Fault as fault:
             _LOG.error("the refusal of %s could not be counted: %s", trace.request_id, fault.code)
-        return problem
+        return None
 
     def _tell(self, trace: Trace, status: int, started: float) -> None:
         outcome = trace.outcome(status, self._clock.monotonic() - started)

@@ -30,7 +30,8 @@ class CountRefused:
 
     async def __call__(self, call: Call, problem: Problem | None) -> None:
         """
-        `problem` is None for a call that is entered without its caller, where a rule only observes.
+        `problem` is None for a call that is entered without its caller, where a rule only observes, or whose client
+        left before its body was whole.
 
         Raises: Refusal rate-limited to be told in place of `problem`; Fault store-unavailable.
         """
@@ -46,14 +47,16 @@ class CountRefused:
             return
         if call.address:
             charges = [Charge(limit, f"failed {who}") for limit, who in tiers(self._per_address, call.address)]
-            await self._count(charges, "failures-address", "Too many failed tries came from this address.")
+            await self._count(charges, problem, "failures-address", "Too many failed tries came from this address.")
         if problem.claimed or problem.slug == "token-invalid":
             # No step tells whether an API key ever was one: what names none is counted too, and nobody hears of it.
             charges = [Charge(self._per_key, f"failed {problem.claimed}")]
             told = "Too many tries failed." if problem.claimed else ""
-            await self._count(charges, "failures-key", told)
+            await self._count(charges, problem, "failures-key", told)
 
-    async def _count(self, charges: list[Charge], cause: str, detail: str) -> None:
+    async def _count(self, charges: list[Charge], problem: Problem, cause: str, detail: str) -> None:
         spent = await self._buckets.charge(tuple(charges))
         if detail and not all(one.fits for one in spent):
-            raise Refusal("rate-limited", cause, detail, fields=fields(spent))
+            refusal = Refusal("rate-limited", cause, detail, fields=fields(spent))
+            refusal.claimed = problem.claimed  # for those who look after it: whose key is tried
+            raise refusal

@@ -136,9 +136,9 @@ async def do(world: ProcessWorld, session: Opened, command: str, given: list[Any
 class Running:
     """One such process, from outside."""
 
-    def __init__(self, folder: Path, key: bytes, death: str = "") -> None:
+    def __init__(self, folder: Path, key: bytes, death: str = "", module: str = __name__) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(folder), key.hex(), death],
+            [sys.executable, "-m", module, str(folder), key.hex(), death],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True,
         )  # fmt: skip
 

@@ -89,12 +89,12 @@ class SealedWorld(World):
             directory, ledger = SqliteDirectory(file), SqliteLedger(file, self.clock)
         self.people, self.books = directory, ledger
         self.asked: MemoryApprovals | SqliteApprovals = self.approvals
-        apikeys: MemoryApiKeys | SqliteApiKeys = MemoryApiKeys(self.ledger, self.directory)
+        self.bearers: MemoryApiKeys | SqliteApiKeys = self.apikeys
         if stores.durable is not None:
-            self.asked, apikeys = SqliteApprovals(file, self.clock), SqliteApiKeys(file)
+            self.asked, self.bearers = SqliteApprovals(file, self.clock), SqliteApiKeys(file)
         ports = Ports(
             directory, ledger, nonces, self.session_store, buckets, self.keyring, self.clock, self.draw, lambda: None,
-            self.asked, self.asked, self.notices, apikeys, apikeys,
+            self.asked, self.asked, self.notices, self.bearers, self.bearers,
         )  # fmt: skip
         deployment = Deployment(ORIGIN, frozenset(("api.example",)), "policy-1")
         self.guard = wire(rules, deployment, ports, session_terms=terms, pages=PAGES)

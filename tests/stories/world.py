@@ -43,16 +43,21 @@ RULES = (
 
 
 class SetClock:
-    """A clock that stands still until it is moved."""
+    """
+    A clock that stands still until it is moved. `stepped` is how far the host's wall clock was set, `tick` how much
+    time passes with each reading of the other.
+    """
 
     def __init__(self) -> None:
         self.at = START
+        self.stepped = self.tick = self.ticked = 0.0
 
     def now(self) -> float:
-        return self.at
+        return self.at + self.stepped
 
     def monotonic(self) -> float:
-        return self.at
+        self.ticked += self.tick
+        return self.at + self.ticked
 
 
 class KeptNotices(list[Notice]):

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sealwire.call import Bounds, Rule
 from sealwire.credentials import digest_of
+from sealwire.fronts.asgi import TARGET_EXTENSION, Message, Receive, Scope
 from sealwire.ports import Decision, Invitation
 from sealwire.ports.apikeys import Client, NewApiKey
 from sealwire.protocol import apikey
@@ -131,6 +132,28 @@ async def call_from(world: SealedWorld, address: str, wire: Wire) -> httpx2.Resp
     """Sends a call from an address; whoever else is on the way comes from theirs."""
     world.address = address
     return await world.send(wire)
+
+
+async def deliver(world: SealedWorld, wire: Wire, receive: Receive) -> list[Message]:
+    """Sends a call whose body comes as `receive` says, and gives back what went out."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {
+        "type": "http",
+        "method": wire.method,
+        "path": wire.target.decode(),
+        "raw_path": wire.target,
+        "query_string": b"",
+        "headers": wire.headers,
+        "client": (world.address, 4000),
+        "root_path": "",
+        "extensions": {TARGET_EXTENSION: {"target": wire.target}},
+    }
+    await world.app(scope, receive, send)
+    return sent
 
 
 async def burst(world: SealedWorld, kind: str, first: int, count: int) -> list[httpx2.Response]:

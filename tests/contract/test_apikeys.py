@@ -1,17 +1,23 @@
 """What ApiKeys and Uses promise, held against every adapter: what one process writes, another reads."""
 
 import asyncio
+import hashlib
 import json
+import os
 import sqlite3
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sealwire.call import ApiKeyRecord, Bounds
+from sealwire.credentials import Credentials, digest_of
 from sealwire.errors import Fault, Refusal
+from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
 from sealwire.ports import Decision, Invitation
 from sealwire.ports.apikeys import USE_DAYS, Client, NewApiKey, Use
+from sealwire.protocol import apikey
 from sealwire.protocol.ratelimit import Limit
 from sealwire.stores import sqlite_file
 from sealwire.stores.sqlite_apikeys import SqliteApiKeys
@@ -36,9 +42,9 @@ def decided(request: str, at: float = START) -> Decision:
     return Decision(request, at, "entered", "apikey", "cli_a", "alice", "apk_1", "", "ADMIN", "apikey", "")
 
 
-def new(apikey: str = "apk_1", digest: bytes = b"1" * 32, client: str = "cli_a", made_at: float = START) -> NewApiKey:
+def new(named: str = "apk_1", digest: bytes = b"1" * 32, client: str = "cli_a", made_at: float = START) -> NewApiKey:
     """An API key that reads, for 90 days."""
-    return NewApiKey(client, "screen", frozenset(("read",)), Bounds(apikey, (), ()), digest, made_at, END)
+    return NewApiKey(client, "screen", frozenset(("read",)), Bounds(named, (), ()), digest, made_at, END)
 
 
 async def laid(desks: list[Desk]) -> tuple[Desk, Desk]:
@@ -341,7 +347,64 @@ async def test_uses_are_forgotten(desks: list[Desk]) -> None:
     assert [one.calls for one in await one.uses.uses()] == [2, 3, 4]
 
 
+async def test_acts_on_clients_leave_decisions(desks: list[Desk]) -> None:
+    """An invitation, the end of a key and the end of a client each with its decision; what did nothing has none."""
+    one, other = await laid(desks)
+    key = a_key()
+    invitation = Invitation("inv", "bot", "cli_a", "alice", frozenset(), (), b"w", START + 60)
+    await one.directory.add_invitation(invitation, decided("invited"))
+    await one.directory.enrol("inv", key, "cli_x", "n", START)
+    assert await other.directory.revoke(key.keyid, decided("key ended"))
+    assert not await other.directory.revoke("nobody", decided("no"))
+    assert await one.directory.revoke_client("cli_a", decided("client ended")) == 1
+    assert other.decisions() == ["made", "invited", "key ended", "client ended"]
+
+
 # --- the file --------------------------------------------------------------------------------------------------------
+
+
+async def test_no_secret_is_in_the_file(tmp_path: Path) -> None:
+    """Neither a key, nor its random bytes, nor a digest that could be made without the pepper: not in the WAL either."""
+    make_signing_key(tmp_path / "signing.pem")
+    make_wrapping_key(tmp_path / "wrapping.key", os.urandom)
+    keyring = FileKeyring(tmp_path / "signing.pem", tmp_path / "wrapping.key", os.urandom)
+    (tmp_path / "store").mkdir()
+    file = SqliteFile(tmp_path / "store" / "durable.db")
+    kept = SqliteApiKeys(file)
+    secrets = [os.urandom(apikey.SECRET_BYTES) for _ in range(2)]
+    keys = [apikey.write("live", secret).encode() for secret in secrets]
+    digests = [digest_of(keyring, key) for key in keys]
+    await kept.add_apikey(new(digest=digests[0]), CLIENT, decided("made"))
+    await kept.rotate_apikey("apk_1", digests[1], 600, END, decided("turn"))
+    await kept.add_uses((use("ok", 1, START),))
+    content = b"".join(part.read_bytes() for part in (tmp_path / "store").iterdir())
+    assert len(list((tmp_path / "store").iterdir())) == 3, "database, WAL and its index"
+    assert all(digest in content for digest in digests)
+    for secret, key in zip(secrets, keys, strict=True):
+        for clear in (key, key[11:], key[11:54], secret, secret.hex().encode(), b64encode(secret)):
+            assert clear not in content
+        for bare in (hashlib.sha256(key), hashlib.sha256(secret), hashlib.sha256(b"apikey\0" + key)):
+            assert bare.digest() not in content
+            assert bare.hexdigest().encode() not in content
+    file.close()
+
+
+async def test_a_copy_of_the_database_opens_nothing(tmp_path: Path) -> None:
+    """What is kept of a key is no key: presented, it is digested again; and under another pepper no key is found."""
+    rings = []
+    for name in ("ours", "theirs"):
+        make_signing_key(tmp_path / f"{name}.pem")
+        make_wrapping_key(tmp_path / f"{name}.key", os.urandom)
+        rings.append(FileKeyring(tmp_path / f"{name}.pem", tmp_path / f"{name}.key", os.urandom))
+    file = SqliteFile(tmp_path / "durable.db")
+    kept, key = SqliteApiKeys(file), apikey.write("live", os.urandom(32)).encode()
+    await kept.add_apikey(new(digest=digest_of(rings[0], key)), CLIENT, decided("made"))
+    assert (await Credentials(kept, rings[0]).find(key, START)).id == "apk_1"
+    ((digest,),) = file.read("SELECT digest FROM apikey_secrets")
+    for presented, ring in ((digest, rings[0]), (digest.hex().encode(), rings[0]), (key, rings[1])):
+        with pytest.raises(Refusal, match="token-invalid"):
+            await Credentials(kept, ring).find(presented, START)
+    file.close()
 
 
 async def test_a_decision_that_cannot_be_written_undoes_the_act(tmp_path: Path) -> None:

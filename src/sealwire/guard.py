@@ -373,7 +373,6 @@ class Guard:
         try:
             await self._pipeline.count_refused(call, problem)
         except Refusal as limited:
-            limited.claimed = problem.claimed
             return limited
         except Fault as fault:
             _LOG.error("the refusal of %s could not be counted: %s", trace.request_id, fault.code)

@@ -364,7 +364,7 @@ async def test_acts_on_clients_leave_decisions(desks: list[Desk]) -> None:
 
 
 async def test_no_secret_is_in_the_file(tmp_path: Path) -> None:
-    """Neither a key, nor its random bytes, nor a digest that could be made without the pepper: not in the WAL either."""
+    """Neither a key, nor its random bytes, nor a digest that can be made without the pepper, in the WAL either."""
     make_signing_key(tmp_path / "signing.pem")
     make_wrapping_key(tmp_path / "wrapping.key", os.urandom)
     keyring = FileKeyring(tmp_path / "signing.pem", tmp_path / "wrapping.key", os.urandom)

@@ -167,7 +167,7 @@ def eventually(what: Callable[[], bool]) -> bool:
 def test_an_honest_caller_from_the_same_address(
     served: Served, kind: str, count: int, grows: int, signed: bool
 ) -> None:
-    """L5: 2,000 connections without a byte, without a handshake, without a head; bodies and readers that take for ever."""
+    """L5: 2,000 connections without a byte, a handshake, a head; bodies and readers that take for ever."""
     bare, before = sockets(served.pid), resident(served.pid)
     known = served.enrolled(kind) if signed else None
     with Honest(served, known) as honest, flooded(served, kind, count):

@@ -73,6 +73,7 @@ DEFAULTS: dict[str, object] = {
     "pages": None,
     "pages.host": "127.0.0.1",
     "pages.port": 8444,
+    "pages.scopes": None,
     "pages.factor_cooldown": 86_400,
     "pages.totp_grace_seconds": 10,
     "proxies": None,

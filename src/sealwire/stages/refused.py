@@ -40,7 +40,8 @@ class CountRefused:
         limited = problem is not None and problem.slug == "rate-limited"
         if looked and not limited:
             # What all callers of a rule share is nothing that whoever proves nothing could spend.
-            own = [one for one in without_proof(call) if problem is None or one.limit.kind != "rule"]
+            entered = problem is None and call.rule.observe
+            own = [one for one in without_proof(call) if entered or one.limit.kind != "rule"]
             if own:
                 judge(await self._buckets.charge(tuple(own)), "")
         if problem is None or problem.slug not in _FAILED or problem.cause == "absent":

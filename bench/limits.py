@@ -14,7 +14,6 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from bench.timing import CALLS, RUNS, Figures, ratio
-from sealwire.call import Bounds
 from sealwire.clock import SystemClock
 from sealwire.credentials import Credentials, digest_of
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
@@ -22,6 +21,7 @@ from sealwire.ports import Charge, Decision
 from sealwire.ports.apikeys import Client, NewApiKey
 from sealwire.protocol.apikey import SECRET_BYTES, write
 from sealwire.protocol.ratelimit import Limit
+from sealwire.records import Bounds
 from sealwire.stages.authenticate import AuthenticateBearer
 from sealwire.stores.memory import MemoryBuckets
 from sealwire.stores.memory_apikeys import MemoryApiKeys

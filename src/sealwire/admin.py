@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from sealwire.build import Ports, open_ports
-from sealwire.call import ApiKeyRecord, Approval, KeyRecord
+from sealwire.call import Approval
 from sealwire.clients import DEFAULT_DAYS, Clients
 from sealwire.config import Settings, load
 from sealwire.errors import Misuse
@@ -24,6 +24,7 @@ from sealwire.ports.people import Factor
 from sealwire.presence import NewSeed, Said
 from sealwire.protocol.approval import Shown
 from sealwire.protocol.ratelimit import written
+from sealwire.records import ApiKeyRecord, KeyRecord
 
 T = TypeVar("T")
 

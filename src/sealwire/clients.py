@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from sealwire.build import Ports
-from sealwire.call import ApiKeyRecord, Bounds
 from sealwire.config import Settings, policy_version
 from sealwire.credentials import digest_of
 from sealwire.ports import Decision, Invitation
@@ -26,6 +25,7 @@ from sealwire.protocol import apikey
 from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 from sealwire.protocol.jwk import b64url
 from sealwire.protocol.ratelimit import Limit, parse_own
+from sealwire.records import ApiKeyRecord, Bounds
 
 #: How long an API key lives unless its maker says otherwise, and at most.
 DEFAULT_DAYS, MOST_DAYS = 90, 365

@@ -6,11 +6,11 @@ Owns: the pepper's use, and that every key that opens nothing is refused alike. 
 
 from __future__ import annotations
 
-from sealwire.call import ApiKeyRecord
 from sealwire.errors import Refusal
 from sealwire.ports import Keyring
 from sealwire.ports.apikeys import ApiKeys
 from sealwire.protocol import apikey
+from sealwire.records import ApiKeyRecord
 
 
 def digest_of(keyring: Keyring, credential: bytes) -> bytes:

@@ -17,11 +17,11 @@ from typing import Literal, NamedTuple
 from cryptography import x509
 
 from sealwire.build import open_ports
-from sealwire.call import ApiKeyRecord, KeyRecord
 from sealwire.config import SAFE_METHODS, RuleTable, Settings, load
 from sealwire.errors import Misuse
 from sealwire.keys.file import FileKeyring, is_development, read_private
 from sealwire.ports.apikeys import Use
+from sealwire.records import ApiKeyRecord, KeyRecord
 from sealwire.stores.sqlite_file import schema_versions
 
 _DAY = 86_400

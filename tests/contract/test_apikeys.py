@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from sealwire.call import ApiKeyRecord, Bounds
 from sealwire.credentials import Credentials, digest_of
 from sealwire.errors import Fault, Refusal
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
@@ -19,6 +18,7 @@ from sealwire.ports import Decision, Invitation
 from sealwire.ports.apikeys import USE_DAYS, Client, NewApiKey, Use
 from sealwire.protocol import apikey
 from sealwire.protocol.ratelimit import Limit
+from sealwire.records import ApiKeyRecord, Bounds
 from sealwire.stores import sqlite_file
 from sealwire.stores.sqlite_apikeys import SqliteApiKeys
 from sealwire.stores.sqlite_directory import SqliteDirectory

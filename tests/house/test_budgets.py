@@ -23,6 +23,7 @@ LARGE: dict[str, str] = {
     "src/sealwire/demo/exchange.py": "an app as anyone would write it, read from top to bottom",
     "src/sealwire/fronts/asgi.py": "one door: what the app sees of a call, and what of its messages is the reply",
     "src/sealwire/fronts/connections.py": "one table: the caps, who goes first past them, what is said of it",
+    "src/sealwire/fronts/serve.py": "one process that serves: its app found, wired, held alone, its metrics exposed",
     "src/sealwire/fronts/server.py": "one connection: what it lets through, when that is due, how a reply leaves",
     "src/sealwire/stores/sqlite_directory.py": "every move of a client, its keys and invitations as one transaction",
     "src/sealwire/stores/memory_durable.py": "the durable ports of one process, which act on each other",

@@ -12,7 +12,7 @@ import httpx2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sealwire.build import Ports
-from sealwire.call import Approval, KeyRecord
+from sealwire.call import Approval
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
 from sealwire.pages.app import build_pages
 from sealwire.pages.door import SignIn
@@ -23,6 +23,7 @@ from sealwire.protocol.identifier import RANDOM_BYTES, identifier
 from sealwire.protocol.jwk import load_verifier
 from sealwire.protocol.otp import STEP_SECONDS, Seed
 from sealwire.protocol.signature import signer_of
+from sealwire.records import KeyRecord
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
 from sealwire.stores.memory_apikeys import MemoryApiKeys
 from sealwire.stores.memory_approvals import MemoryApprovals

@@ -9,10 +9,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sealwire.call import ApiKeyRecord, Session
+from sealwire.call import Session
 from sealwire.fronts import server
 from sealwire.ports import Decision, DurableNonce, IdempotencyClaim, Recorded
 from sealwire.protocol.handshake import Keys
+from sealwire.records import ApiKeyRecord
 from sealwire.stores.memory import MemorySessions
 from sealwire.stores.sqlite import SqliteLedger
 from sealwire.stores.sqlite_apikeys import SqliteApiKeys

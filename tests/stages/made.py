@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from sealwire.call import Call, Caller, KeyRecord, Rule, Session
+from sealwire.call import Call, Caller, Rule, Session
 from sealwire.errors import Fault, Problem
 from sealwire.ports import Invitation
 from sealwire.ports.people import Notice
@@ -23,6 +23,7 @@ from sealwire.protocol.handshake import Keys
 from sealwire.protocol.jwk import Signer, Verifier, load_verifier
 from sealwire.protocol.message import Request, combine, read_target
 from sealwire.protocol.signature import signer_of
+from sealwire.records import KeyRecord
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
 from sealwire.stores.memory_apikeys import MemoryApiKeys
 from sealwire.stores.memory_approvals import MemoryApprovals

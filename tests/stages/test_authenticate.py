@@ -4,13 +4,14 @@ from typing import Any, cast
 
 import pytest
 
-from sealwire.call import ApiKeyRecord, Bounds, Caller, FirstSeen, Proof
+from sealwire.call import Caller, FirstSeen, Proof
 from sealwire.credentials import Credentials, digest_of
 from sealwire.errors import Refusal
 from sealwire.ports import Decision
 from sealwire.ports.apikeys import Client, NewApiKey
 from sealwire.protocol import apikey
 from sealwire.protocol.ratelimit import Limit
+from sealwire.records import ApiKeyRecord, Bounds
 from sealwire.stages.authenticate import Authenticate, AuthenticateBearer
 from tests.stages.made import CLIENT, NOW, RULE, Stores, call, head, record, refused
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sealwire.call import Allowed, Bounds
+from sealwire.call import Allowed
+from sealwire.records import Bounds
 from sealwire.stages.authorize import Authorize, within
 from tests.stages.made import CALLER, RULE, call, refused
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from sealwire.call import AddressSpent, Bounds, CallerSpent
+from sealwire.call import AddressSpent, CallerSpent
 from sealwire.ports import Charge
 from sealwire.protocol.ratelimit import Limit, Spent
+from sealwire.records import Bounds
 from sealwire.stages.throttle import ThrottleAddress, ThrottleCaller
 from tests.stages.made import CALLER, RULE, Stores, call, refused
 

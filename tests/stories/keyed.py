@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 from prometheus_client import CollectorRegistry
 
-from sealwire.call import ApiKeyRecord, Bounds, KeyRecord, Rule
+from sealwire.call import Rule
 from sealwire.credentials import digest_of
 from sealwire.errors import Fault
 from sealwire.observers.alarms import FailedTries
@@ -21,6 +21,7 @@ from sealwire.ports import Charge, Clock, Decision
 from sealwire.ports.apikeys import Client, NewApiKey
 from sealwire.protocol import apikey
 from sealwire.protocol.ratelimit import Spent, parse_limit
+from sealwire.records import ApiKeyRecord, Bounds, KeyRecord
 from sealwire.stores.memory import MemoryBuckets
 from tests.stories.world import FAILURES, START, Wire, World
 

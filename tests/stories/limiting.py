@@ -13,7 +13,7 @@ from typing import NamedTuple
 import httpx2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sealwire.call import Bounds, Rule
+from sealwire.call import Rule
 from sealwire.credentials import digest_of
 from sealwire.fronts.asgi import TARGET_EXTENSION, Message, Receive, Scope
 from sealwire.ports import Decision, Invitation
@@ -22,6 +22,7 @@ from sealwire.protocol import apikey
 from sealwire.protocol.jwk import Signer, load_verifier
 from sealwire.protocol.ratelimit import Limit, parse_limit, parse_own
 from sealwire.protocol.signature import signer_of
+from sealwire.records import Bounds
 from tests.stories.sealing import SealedWorld
 from tests.stories.world import START, Wire
 

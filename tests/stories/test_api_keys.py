@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sealwire.call import Bounds
 from sealwire.protocol import apikey
+from sealwire.records import Bounds
 from tests.stories.keyed import (
     BY_OPERATOR,
     DAY,

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sealwire.call import KeyRecord
 from sealwire.client.credential import read_key
 from sealwire.client.keypair import new_key
 from sealwire.ports import Invitation
 from sealwire.protocol.jwk import Signer, b64url, load_verifier
 from sealwire.protocol.signature import signer_of
+from sealwire.records import KeyRecord
 from tests.stories.test_coverage_and_binding import refused
 from tests.stories.test_enrolment import by_invitation, fresh, invited, offer
 from tests.stories.world import START, Wire, World

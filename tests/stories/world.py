@@ -13,7 +13,7 @@ import httpx2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sealwire.build import Ports, wire
-from sealwire.call import KeyRecord, Rule
+from sealwire.call import Rule
 from sealwire.fronts.asgi import TARGET_EXTENSION, GuardedApp, Message, Receive, Scope, Send
 from sealwire.guard import Deployment
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
@@ -24,6 +24,7 @@ from sealwire.ports.people import Notice
 from sealwire.protocol.digest import content_digest
 from sealwire.protocol.jwk import Signer, load_verifier
 from sealwire.protocol.signature import signer_of
+from sealwire.records import KeyRecord
 from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
 from sealwire.stores.memory_apikeys import MemoryApiKeys
 from sealwire.stores.memory_approvals import MemoryApprovals

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
-from sealwire.call import KeyRecord, Outcome, Session
+from sealwire.call import Outcome, Session
 from sealwire.errors import Refusal
 from sealwire.protocol.jwk import Verifier
 from sealwire.protocol.ratelimit import Limit, Spent
+from sealwire.records import KeyRecord
 
 #: How long the same enrolment or rotation, asked again, gets the same answer: a lost reply strands nobody.
 REPEAT_SECONDS = 24 * 3600

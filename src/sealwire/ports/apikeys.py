@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from sealwire.call import ApiKeyRecord, Bounds
 from sealwire.ports import Decision
+from sealwire.records import ApiKeyRecord, Bounds
 
 #: What the id of an API key begins with.
 APIKEY_PREFIX = "apk"

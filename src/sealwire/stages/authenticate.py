@@ -5,11 +5,12 @@ else that the message says does.
 
 from __future__ import annotations
 
-from sealwire.call import Bounds, Call, Caller, FirstSeen, KeyRecord, Proof, usable
+from sealwire.call import Call, Caller, FirstSeen, Proof
 from sealwire.credentials import Credentials
 from sealwire.errors import Fault, Refusal
 from sealwire.ports import Directory
 from sealwire.protocol import apikey
+from sealwire.records import Bounds, KeyRecord, usable
 
 
 class Authenticate:

@@ -7,13 +7,14 @@ neither can be taken to another message (docs/protocol.md, "Enrolment").
 
 from __future__ import annotations
 
-from sealwire.call import Call, KeyRecord, Proof, usable
+from sealwire.call import Call, Proof
 from sealwire.errors import Problem, Refusal
 from sealwire.ports import REPEAT_SECONDS, Directory, Entropy, Keyring, NonceStore
 from sealwire.protocol import profile, servernonce
 from sealwire.protocol.jwk import KEYID
 from sealwire.protocol.signature import check, check_hmac
 from sealwire.protocol.window import Window, accept_signature, clock, judge
+from sealwire.records import KeyRecord, usable
 
 
 class Permit:

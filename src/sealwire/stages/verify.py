@@ -7,7 +7,7 @@ What a stranger learns about keys is the same answer for unknown, expired and re
 
 from __future__ import annotations
 
-from sealwire.call import Call, Proof, Session, may_sign, usable
+from sealwire.call import Call, Proof, Session, may_sign
 from sealwire.errors import Problem, Refusal
 from sealwire.ports import SESSION_PREFIX, BucketStore, Charge, Directory, Entropy, NonceStore, SessionStore
 from sealwire.protocol import profile, servernonce
@@ -15,6 +15,7 @@ from sealwire.protocol.jwk import KEYID
 from sealwire.protocol.ratelimit import Limit, network
 from sealwire.protocol.signature import check, check_hmac
 from sealwire.protocol.window import Window, accept_signature, clock, judge
+from sealwire.records import usable
 
 _FINGERPRINTS = Limit(30, 60, "address")
 
@@ -22,14 +23,18 @@ _FINGERPRINTS = Limit(30, 60, "address")
 class Verify:
     """Verifies the signature with tag `sealwire`. Refuses with every judgement from parse to signature."""
 
-    #: `told` counts how often line fingerprints were shown; None: they are never shown.
     def __init__(
-        self, keys: Directory, nonces: NonceStore, sessions: SessionStore, told: BucketStore | None, entropy: Entropy
+        self,
+        keys: Directory,
+        nonces: NonceStore,
+        sessions: SessionStore,
+        fingerprints: BucketStore | None,
+        entropy: Entropy,
     ) -> None:
         self._keys = keys
         self._nonces = nonces
         self._sessions = sessions
-        self._told = told
+        self._fingerprints = fingerprints
         self._entropy = entropy
         self._plans = profile.Plans()
 
@@ -74,7 +79,9 @@ class Verify:
                 nonce = servernonce.issue(self._nonces.secret, int(call.now * 1000), random, claim.keyid)
                 problem.members["clock"] = clock(claim, call.now, call.rule.max_age_seconds)
             problem.fields += (accept_signature(call.request, nonce),)
-        if problem.slug == "signature-mismatch" and claim is not None and self._told is not None:
-            (spent,) = await self._told.charge((Charge(_FINGERPRINTS, f"fingerprints {network(call.address)}"),))
+        if problem.slug == "signature-mismatch" and claim is not None and self._fingerprints is not None:
+            (spent,) = await self._fingerprints.charge(
+                (Charge(_FINGERPRINTS, f"fingerprints {network(call.address)}"),)
+            )
             if spent.fits:
                 problem.members["base_lines"] = profile.fingerprints(claim, profile.build_base(claim, call.request))

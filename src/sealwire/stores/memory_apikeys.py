@@ -6,9 +6,9 @@ Keeps: everything until the process ends.
 
 from __future__ import annotations
 
-from sealwire.call import ApiKeyRecord, Bounds
 from sealwire.ports import Decision
 from sealwire.ports.apikeys import USE_DAYS, Client, NewApiKey, Use
+from sealwire.records import ApiKeyRecord, Bounds
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
 
 

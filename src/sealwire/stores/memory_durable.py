@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sealwire.call import ApiKeyRecord, Bounds, KeyRecord
 from sealwire.errors import Refusal
 from sealwire.ports import (
     IDEMPOTENCY_SECONDS,
@@ -26,6 +25,7 @@ from sealwire.ports import (
 from sealwire.ports.apikeys import Client
 from sealwire.protocol.jwk import Verifier
 from sealwire.protocol.window import SKEW_SECONDS
+from sealwire.records import ApiKeyRecord, Bounds, KeyRecord
 
 
 class MemoryLedger:

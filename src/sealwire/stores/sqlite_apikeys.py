@@ -10,10 +10,10 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from sealwire.call import ApiKeyRecord, Bounds
 from sealwire.ports import Decision
 from sealwire.ports.apikeys import USE_DAYS, Client, NewApiKey, Use
 from sealwire.protocol.ratelimit import written
+from sealwire.records import ApiKeyRecord, Bounds
 from sealwire.stores.sqlite import INSERT_DECISION
 from sealwire.stores.sqlite_directory import limits_of, listed
 from sealwire.stores.sqlite_file import SqliteFile

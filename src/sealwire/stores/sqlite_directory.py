@@ -11,11 +11,11 @@ import json
 import sqlite3
 from typing import Any
 
-from sealwire.call import KeyRecord
 from sealwire.errors import Refusal
 from sealwire.ports import REPEAT_SECONDS, Decision, Enrolled, Invitation, key_taken
 from sealwire.protocol.jwk import Verifier, load_verifier
 from sealwire.protocol.ratelimit import Limit, parse_own, written
+from sealwire.records import KeyRecord
 from sealwire.stores.sqlite import INSERT_DECISION
 from sealwire.stores.sqlite_file import SqliteFile
 

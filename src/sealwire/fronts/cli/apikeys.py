@@ -13,7 +13,7 @@ from sealwire.fronts.cli.records import apikey_members, minute, print_json
 
 if TYPE_CHECKING:
     from sealwire.admin import Admin
-    from sealwire.call import ApiKeyRecord
+    from sealwire.records import ApiKeyRecord
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -21,7 +21,6 @@ import typer
 from rich.console import Console
 
 from sealwire.admin import Admin
-from sealwire.call import ApiKeyRecord
 from sealwire.config import load
 from sealwire.demo.state import DemoState
 from sealwire.demo.tour import Operator, Tour
@@ -29,6 +28,7 @@ from sealwire.errors import Misuse
 from sealwire.fronts.pages import pages_served
 from sealwire.fronts.serve import prepare, server_context
 from sealwire.presence import NewSeed
+from sealwire.records import ApiKeyRecord
 
 _USER, _PHONE = "alice", "The tour's phone"
 _START_SECONDS = 15

@@ -15,10 +15,11 @@ from sealwire.protocol.ratelimit import written
 
 if TYPE_CHECKING:
     from sealwire.admin import ClientRecord
-    from sealwire.call import ApiKeyRecord, Approval, KeyRecord
+    from sealwire.call import Approval
     from sealwire.ports.apikeys import Use
     from sealwire.ports.people import Factor
     from sealwire.protocol.approval import Shown
+    from sealwire.records import ApiKeyRecord, KeyRecord
 
 
 def key_members(key: KeyRecord) -> dict[str, object]:

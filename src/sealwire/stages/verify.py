@@ -24,17 +24,12 @@ class Verify:
     """Verifies the signature with tag `sealwire`. Refuses with every judgement from parse to signature."""
 
     def __init__(
-        self,
-        keys: Directory,
-        nonces: NonceStore,
-        sessions: SessionStore,
-        fingerprints: BucketStore | None,
-        entropy: Entropy,
+        self, keys: Directory, nonces: NonceStore, sessions: SessionStore, lines: BucketStore | None, entropy: Entropy
     ) -> None:
         self._keys = keys
         self._nonces = nonces
         self._sessions = sessions
-        self._fingerprints = fingerprints
+        self._lines = lines
         self._entropy = entropy
         self._plans = profile.Plans()
 
@@ -79,9 +74,7 @@ class Verify:
                 nonce = servernonce.issue(self._nonces.secret, int(call.now * 1000), random, claim.keyid)
                 problem.members["clock"] = clock(claim, call.now, call.rule.max_age_seconds)
             problem.fields += (accept_signature(call.request, nonce),)
-        if problem.slug == "signature-mismatch" and claim is not None and self._fingerprints is not None:
-            (spent,) = await self._fingerprints.charge(
-                (Charge(_FINGERPRINTS, f"fingerprints {network(call.address)}"),)
-            )
+        if problem.slug == "signature-mismatch" and claim is not None and self._lines is not None:
+            (spent,) = await self._lines.charge((Charge(_FINGERPRINTS, f"fingerprints {network(call.address)}"),))
             if spent.fits:
                 problem.members["base_lines"] = profile.fingerprints(claim, profile.build_base(claim, call.request))

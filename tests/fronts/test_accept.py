@@ -65,6 +65,11 @@ class Runs:
             return
         await send({"type": "http.response.body", "body": body})
 
+    def transport(self) -> asyncio.Transport:
+        """The transport of the one connection there is."""
+        (connection,) = self.server.server_state.connections
+        return connection.transport
+
     def bare(self, receive: int = 0) -> socket.socket:
         """A TCP connection."""
         peer = socket.socket()
@@ -224,6 +229,7 @@ def test_the_app_sees_what_it_saw_before(run: Run) -> None:
         assert scope["scheme"] == ("https" if isinstance(peer, ssl.SSLSocket) else "http")
         assert scope["client"] == peer.getsockname()
         assert scope["server"] == peer.getpeername()
+        assert runs.transport().get_write_buffer_limits()[1] == 65536
         assert runs.server.config.is_ssl == isinstance(peer, ssl.SSLSocket)
 
 
@@ -260,6 +266,20 @@ def test_a_call_that_is_answered_is_not_cut(run: Run) -> None:
         assert dict(runs.table.cut) == {"busy": 1, "address": 1}
 
 
+def test_who_begins_a_call_has_not_waited_longest(run: Run) -> None:
+    """An idle connection whose next call has a body is not cut in the midst of it for its idleness before."""
+    with run(ConnectionLimits(2)) as runs, runs.peer() as first, runs.peer() as second:
+        for peer in (first, second):
+            peer.sendall(_GET % b"x")
+            assert answered(peer)
+        first.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{")
+        assert eventually(lambda: len(runs.scopes) == 3)
+        with runs.bare():
+            assert ended(second)
+            first.sendall(b"}")
+            assert answered(first)
+
+
 @pytest.mark.parametrize("path", [b"large", b"stream"])
 def test_a_reply_that_is_not_read(run: Run, monkeypatch: pytest.MonkeyPatch, path: bytes) -> None:
     """L5: it is not kept for ever, whether its app is done or waits to go on."""
@@ -282,6 +302,8 @@ def test_a_reply_that_is_read_slowly(run: Run, monkeypatch: pytest.MonkeyPatch) 
             received += peer.recv(65536)
             until = begun + len(received) / len(_LARGE) * 1.5  # far behind any deadline, were there no progress
             assert eventually(functools.partial(_past, until))
+            if len(received) < len(_LARGE) // 2:
+                assert not runs.transport().is_closing()
         assert ended(peer)
         assert dict(runs.table.cut) == {}
 

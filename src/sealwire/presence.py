@@ -128,6 +128,22 @@ class Presence:
             return factor
         return Said("wrong", attempt.left_for_user)
 
+    async def allow(self, user: str, code: str, address: str) -> Said:
+        """
+        The user allows an act of their own account. While factors cool down nothing is allowed, and a recovery code
+        starts that: whoever finds the paper gets one thing, and no yes to what it asks.
+        """
+        if self._clock.now() < await self._factors.cooling_until(user):
+            return Said("cooling")
+        found = await self.show(user, code)
+        if isinstance(found, Said):
+            return found
+        if found.kind == "recovery":
+            decision = self._decision("factors-reset", f"{found.kind}/user", user, address)
+            await self._factors.cool(user, self._cooling_until(), decision)
+            self._tell(user, "factors-reset", "A recovery code was used. For a while nothing more is approved.")
+        return Said("right")
+
     async def add_seed(self, user: str, seed: NewSeed, by: str, address: str, *, reset: bool = False) -> Factor:
         """
         Adds what makes one-time codes. `reset`: it was not added behind another factor of the user, so nothing is

@@ -720,6 +720,17 @@ async def test_cooling_is_never_shortened(processes: list[Process]) -> None:
     assert await process.factors.cooling_until("alice") == START + 400
 
 
+async def test_cooling_by_itself(processes: list[Process]) -> None:
+    """Begun without a change of factors, recorded, for this user alone, and never shortened."""
+    process, last = processes[0], processes[-1]
+    await process.factors.cool("alice", START + 300, YES)
+    assert await last.factors.cooling_until("alice") == START + 300
+    assert await last.factors.cooling_until("bob") == 0
+    assert recorded(last) == [YES]
+    await last.factors.cool("alice", START + 200, YES)
+    assert await process.factors.cooling_until("alice") == START + 300
+
+
 async def test_moved_once(processes: list[Process]) -> None:
     """One of 8 with the same code gets in; its try counts no longer, the others' do; nobody moves another's."""
     process, last = processes[0], processes[-1]

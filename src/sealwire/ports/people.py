@@ -135,6 +135,9 @@ class Factors(Protocol):
     async def move(self, move: Move, user: str, attempt: Attempt, now: float) -> bool:
         """Uses a factor once, for something else than an approval; False if it has moved meanwhile."""
 
+    async def cool(self, user: str, until: float, decision: Decision) -> None:
+        """Until then no factor of this user approves anything, or longer where that was so before."""
+
     async def cooling_until(self, user: str) -> float:
         """Until when the user's factors approve nothing: 0 or long ago for most."""
 
@@ -143,7 +146,9 @@ class Notice(NamedTuple):
     """What a user should hear of, outside the API: never a code, a secret, or what was asked for."""
 
     user: str
-    about: str  # asked, tries, factor-added, factor-removed, frozen, apikey-made, apikey-rotated, client-widened
+    #: asked, tries, factor-added, factor-removed, factors-reset, frozen, invited, apikey-made, apikey-rotated,
+    #: client-widened
+    about: str
     subject: str
     text: str
     link: str = ""

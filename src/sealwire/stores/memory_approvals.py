@@ -142,6 +142,11 @@ class MemoryApprovals:
             del self._tries[attempt.number]
         return moved
 
+    async def cool(self, user: str, until: float, decision: Decision) -> None:
+        """As the port says."""
+        self._cool(user, until)
+        self._ledger.decisions.append(decision)
+
     async def cooling_until(self, user: str) -> float:
         """As the port says."""
         return self._cooling.get(user, 0.0)

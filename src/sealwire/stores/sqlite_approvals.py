@@ -215,6 +215,15 @@ class SqliteApprovals:
 
         return await self._file.write(work, _FAULT)
 
+    async def cool(self, user: str, until: float, decision: Decision) -> None:
+        """As the port says."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            _cool(connection, user, until)
+            connection.execute(INSERT_DECISION, decision)
+
+        await self._file.write(work, _FAULT)
+
     async def cooling_until(self, user: str) -> float:
         """As the port says."""
         rows = self._file.read("SELECT until FROM cooling WHERE user = ?", user, fault=_FAULT)

@@ -126,12 +126,27 @@ class Clients:
             limits=terms.limits,
         )  # fmt: skip
         await ports.directory.add_invitation(invitation, self._decision("invited", who, client, user or "", ""))
+        self._tell(
+            user,
+            "invited",
+            f"An invitation of “{name}” was made: whoever has it can enrol one key, which your page shows.",
+        )
         return f"sw_{self._mode}_inv_{invitation_id}.{secret}.{ports.keyring.verifier.keyid}"
+
+    async def room_for(self, name: str, user: str | None, days: int, client: Client | None = None) -> None:
+        """Asked before a code is used up for a new client or an API key of `client`. Raises: ValueError."""
+        _judge_name(name)
+        _judge_days(days)
+        if client is None:
+            return await self._judge_room(user)
+        now = self._ports.clock.now()
+        live = [one for one in await self.apikeys(client.id) if one.state_at(now) == "active"]
+        if len(live) >= MOST_APIKEYS:
+            raise ValueError(f"a client has at most {MOST_APIKEYS} API keys; end one first")
 
     async def make_client(self, name: str, user: str | None, terms: Terms, days: int, who: Who = OPERATOR) -> str:
         """A new client with nothing but an API key, which is shown once."""
-        _judge_name(name)
-        await self._judge_room(user)
+        await self.room_for(name, user, days)
         now = self._ports.clock.now()
         client_id = identifier("cli", int(now * 1000), self._ports.entropy(RANDOM_BYTES))
         client = Client(name, user, terms.scopes, terms.bounds(client_id), now)
@@ -139,11 +154,7 @@ class Clients:
 
     async def make_apikey(self, client: Client, name: str, terms: Terms, days: int, who: Who = OPERATOR) -> str:
         """One more API key of a client, with scopes of the client's alone; it is shown once."""
-        _judge_name(name)
-        now = self._ports.clock.now()
-        live = [one for one in await self.apikeys(client.id) if one.state_at(now) == "active"]
-        if len(live) >= MOST_APIKEYS:
-            raise ValueError(f"a client has at most {MOST_APIKEYS} API keys; end one first")
+        await self.room_for(name, client.user, days, client)
         if beyond := terms.scopes - client.scopes:
             raise ValueError(f"the client itself has no scope {min(beyond)}")
         return await self._make(client, name, terms, days, who, new=False)

@@ -138,10 +138,8 @@ class Clients:
         _judge_name(name)
         _judge_days(days)
         if client is None:
-            return await self._judge_room(user)
-        now = self._ports.clock.now()
-        live = [one for one in await self.apikeys(client.id) if one.state_at(now) == "active"]
-        if len(live) >= MOST_APIKEYS:
+            await self._judge_room(user)
+        elif await self._live(client) >= MOST_APIKEYS:
             raise ValueError(f"a client has at most {MOST_APIKEYS} API keys; end one first")
 
     async def make_client(self, name: str, user: str | None, terms: Terms, days: int, who: Who = OPERATOR) -> str:
@@ -210,6 +208,10 @@ class Clients:
     def _draw(self) -> tuple[str, bytes]:
         written = apikey.write(self._mode, self._ports.entropy(apikey.SECRET_BYTES))
         return written, digest_of(self._ports.keyring, written.encode("ascii"))
+
+    async def _live(self, client: Client) -> int:
+        now = self._ports.clock.now()
+        return sum(one.state_at(now) == "active" for one in await self.apikeys(client.id))
 
     async def _judge_room(self, user: str | None) -> None:
         if user is not None and len(await self.clients(user)) >= MOST_CLIENTS:

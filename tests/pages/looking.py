@@ -21,11 +21,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 import sealwire.client
 from sealwire.admin import Admin
 from sealwire.build import Ports, open_ports
+from sealwire.clients import Clients, Who
 from sealwire.config import load
 from sealwire.demo.state import DemoState
 from sealwire.fronts.cli.demo import free_port, serving
 from sealwire.keys.file import FileKeyring
 from sealwire.ports import Decision
+from sealwire.ports.apikeys import Client, Use
 from sealwire.presence import NewSeed, Presence, Terms
 from sealwire.protocol.otp import STEP_SECONDS, Seed
 from tests.house.tree import ROOT
@@ -53,6 +55,7 @@ class Looking:
         self.state = state
         self.pages = state.pages
         self.ports = ports
+        self.clients = Clients(load(state.config), ports)
         self.browser = browser
         self.heard: list[str] = []
         self._passwords: dict[str, str] = {}
@@ -88,6 +91,26 @@ class Looking:
         """A question that waits, asked some seconds ago: its address."""
         approval = asking(self.keyring, time.time() - ago, user, values, client)
         return f"{self.pages}/approve/{done(self.ports.approvals.ask(approval)).id}"
+
+    def dashboard(self, user: str, name: str = "dashboard") -> Client:
+        """A client of the user's with an API key that was used, refused, and rotated."""
+        who = Who("user", "192.0.2.9")
+        terms = self.clients.read_terms(["read", "trade"], ["192.0.2.0/24", "2001:db8::/48"], ["60/min", "5000/day"])
+        done(self.clients.make_client(name, user, terms, 90, who))
+        made = next(one for one in done(self.clients.clients(user)) if one.name == name)
+        done(self.clients.make_apikey(made, "wall", self.clients.read_terms(["read"]), 365, who))
+        apikey, wall = done(self.clients.apikeys(made.id))
+        done(self.clients.rotate(apikey, 90, who))
+        now = time.time()
+        self.used(Use(made.id, apikey.id, "ok", 0, 4000, now - 60, "192.0.2.7"))
+        self.used(Use(made.id, apikey.id, "rate-limited", 0, 12, now - 90, "192.0.2.7"))
+        self.used(Use(made.id, apikey.id, "address-not-allowed", 0, 1, now - 7000, "203.0.113.77"))
+        self.used(Use(made.id, apikey.id, "near key-60 /v1/ticker", 0, 31, now - 90, "192.0.2.7"))
+        return made
+
+    def used(self, use: Use) -> None:
+        """Counts on the day of its moment."""
+        done(self.ports.uses.add_uses((use._replace(day=int(use.at // 86_400)),)))
 
     def forget(self, address: str, user: str) -> None:
         """The question waits no more."""

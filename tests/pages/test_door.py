@@ -83,7 +83,7 @@ async def test_a_form_needs_the_token_of_its_own_visit(world: PagesWorld) -> Non
     [
         b"csrf=%s&answer=deny&answer=approve",
         b"csrf=%s&csrf=%s&answer=deny",
-        b"csrf=%s&answer=deny&" + b"&".join(b"a%d=1" % number for number in range(20)),
+        b"csrf=%s&answer=deny&" + b"&".join(b"a%d=1" % number for number in range(100)),
         b"csrf=%s&answer=deny&code=" + b"1" * 8192,
         b"csrf=%s&answer=deny&code=\xff",
         b"csrf=%s&answer=deny&code",

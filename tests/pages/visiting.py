@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sealwire.build import Ports
 from sealwire.call import Approval
+from sealwire.clients import Clients
+from sealwire.config import load
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
 from sealwire.pages.app import build_pages
 from sealwire.pages.door import SignIn
@@ -36,6 +38,28 @@ VALUES = (("amount", "0.25"), ("asset", "BTC"), ("address", "bc1qw508d6qejxtdg4y
 HOME, ELSEWHERE = "192.0.2.10", "198.51.100.7"
 TERMS = Terms(policy="policy-1")
 FORM = "application/x-www-form-urlencoded"
+API = "https://api.example"
+POLICY = """
+environment = "production"
+clock_kept_by = "the host"
+public_origins = ["https://api.example"]
+app = "app:app"
+keys = {{ signing = "file:signing.pem", wrapping = "file:wrapping.key" }}
+store = {{ durable = "sqlite:durable.db", fast = "memory:" }}
+pages = {{ origin = "{origin}", sign_in = "app:known", scopes = ["read", "trade"] }}
+
+[[rules]]
+path = "/v1/ticker"
+methods = ["GET"]
+profile = "keyed"
+scopes = ["read"]
+
+[[rules]]
+path = "/v1/orders"
+methods = ["POST"]
+profile = "signed"
+scopes = ["trade", "admin"]
+"""
 
 
 def known(name: str, password: str) -> str | None:
@@ -92,7 +116,11 @@ class PagesWorld:
         self.presence = Presence(
             self.approvals, self.factors, self.keyring, self.clock, os.urandom, self.notices, TERMS
         )
-        self.app = build_pages(origin, ports, TERMS, sign_in, development=development)
+        policy = folder / "sealwire.toml"
+        policy.write_text(POLICY.format(origin=origin), encoding="utf-8")
+        self.apikeys = apikeys
+        self.clients = Clients(load(policy), ports)
+        self.app = build_pages(origin, ports, TERMS, sign_in, self.clients, api=API, development=development)
         self.phone = Seed(SECRET)
 
     def visitor(self, address: str = HOME) -> Visitor:

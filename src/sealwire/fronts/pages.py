@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from sealwire.build import open_ports
+from sealwire.clients import Clients
 from sealwire.config import Settings
 from sealwire.errors import Misuse
 from sealwire.fronts.connections import ConnectionLimits
@@ -42,8 +43,16 @@ def pages_served(settings: Settings, context: ssl.SSLContext | None) -> Iterator
     listening = _listen(pages.host, pages.port)
     ports = open_ports(settings)
     development = settings.environment == "development"
-    terms, proxies = terms_of(settings), settings.proxies_compiled()
-    app = build_pages(pages.origin, ports, terms, sign_in, development=development, proxies=proxies)
+    app = build_pages(
+        pages.origin,
+        ports,
+        terms_of(settings),
+        sign_in,
+        Clients(settings, ports),
+        api=settings.public_origins[0],
+        development=development,
+        proxies=settings.proxies_compiled(),
+    )
     running = server(app, host=pages.host, port=pages.port, context=context, limits=_LIMITS)
     thread = threading.Thread(target=running.run, args=([listening],), name="sealwire-pages", daemon=True)
     thread.start()

@@ -1,12 +1,12 @@
 """
-The page of one user: what waits, what was approved, and the factors that approve.
+The page of one user: what waits, what was approved, the factors that approve, and the programs that call.
 
 Owns: that a factor comes and goes behind another one, and that its secret is shown once, as a picture made here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import segno
 from markupsafe import Markup
@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from sealwire.call import Approval
 from sealwire.pages.door import Door, address_of
+from sealwire.pages.seen import Program
 from sealwire.pages.visits import Visit
 from sealwire.people import provisioning_uri
 from sealwire.ports import Entropy
@@ -37,6 +38,7 @@ class Account:
         presence: Presence,
         shown: Callable[[Approval], Shown],
         entropy: Entropy,
+        programs: Callable[[str], Awaitable[list[Program]]],
     ) -> None:
         self._door = door
         self._approvals = approvals
@@ -44,6 +46,7 @@ class Account:
         self._presence = presence
         self._shown = shown
         self._entropy = entropy
+        self._programs = programs
 
     async def show(self, request: Request) -> Response:
         """Everything of this user."""
@@ -126,6 +129,7 @@ class Account:
 
     async def _page(self, visit: Visit, said: str = "") -> Response:
         now = self._door.clock.now()
+        told, visit.said = visit.said, ""
         every = await self._approvals.approvals(visit.user, _RECENT)
         return self._door.page(
             "account.html",
@@ -133,7 +137,9 @@ class Account:
             factors=await self._factors.factors(visit.user),
             cooling_until=await self._factors.cooling_until(visit.user),
             approvals=[(one, self._shown(one), one.state_at(now)) for one in every],
+            programs=await self._programs(visit.user),
             said=said,
+            told=told,
         )
 
     async def _new(self, visit: Visit, pending: NewSeed, said: str = "", called: str = "Phone") -> Response:

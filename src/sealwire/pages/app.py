@@ -17,11 +17,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from sealwire.build import Ports
+from sealwire.clients import Clients
 from sealwire.desk import Desk
 from sealwire.errors import Fault
 from sealwire.pages.account import Account
 from sealwire.pages.approving import Approving
 from sealwire.pages.door import HEADERS, HSTS, Door, NotOurForm, SignIn, Stranger
+from sealwire.pages.programs import Programs
 from sealwire.pages.visits import Visits
 from sealwire.presence import Presence, Terms
 from sealwire.protocol.forwarded import Proxies, client_address
@@ -33,14 +35,26 @@ _Message = MutableMapping[str, Any]
 
 
 def build_pages(
-    origin: str, ports: Ports, terms: Terms, sign_in: SignIn, *, development: bool, proxies: Proxies | None = None
+    origin: str,
+    ports: Ports,
+    terms: Terms,
+    sign_in: SignIn,
+    clients: Clients,
+    *,
+    api: str,
+    development: bool,
+    proxies: Proxies | None = None,
 ) -> Guarded:
-    """The pages over these ports, for the users that `sign_in` knows, who come through the `proxies`."""
+    """
+    The pages over these ports, for the users that `sign_in` knows, who come through the `proxies`. Their programs call
+    `api`.
+    """
     door = Door(origin, Visits(ports.entropy), sign_in, ports.buckets, ports.clock, development=development)
     presence = Presence(ports.approvals, ports.factors, ports.keyring, ports.clock, ports.entropy, ports.notices, terms)
     desk = Desk(ports.approvals, ports.keyring, ports.entropy, ports.notices, origin)
     approving = Approving(door, ports.approvals, ports.factors, presence, desk.shown)
-    account = Account(door, ports.approvals, ports.factors, presence, desk.shown, ports.entropy)
+    programs = Programs(door, clients, ports.directory, ports.factors, presence, ports.entropy, api)
+    account = Account(door, ports.approvals, ports.factors, presence, desk.shown, ports.entropy, programs.listed)
 
     async def stranger(request: Request, _: Exception) -> Response:
         # A form that came too late leads to the page it was on, where that has an address.
@@ -72,6 +86,15 @@ def build_pages(
             Route("/factors/new", account.add, methods=["POST"]),
             Route("/factors/{factor}/remove", account.remove, methods=["POST"]),
             Route("/recovery", account.recovery, methods=["POST"]),
+            Route("/programs/new", programs.show_new),
+            Route("/programs/new", programs.make, methods=["POST"]),
+            Route("/programs/{client}", programs.show),
+            Route("/programs/{client}", programs.bind, methods=["POST"]),
+            Route("/programs/{client}/end", programs.end, methods=["POST"]),
+            Route("/programs/{client}/keys/{key}/end", programs.end_key, methods=["POST"]),
+            Route("/programs/{client}/apikeys", programs.make_apikey, methods=["POST"]),
+            Route("/programs/{client}/apikeys/{apikey}/rotate", programs.rotate, methods=["POST"]),
+            Route("/programs/{client}/apikeys/{apikey}/end", programs.end_apikey, methods=["POST"]),
         ],
         exception_handlers={Stranger: stranger, NotOurForm: not_ours, Fault: fault, Exception: fault, 404: nothing},
     )

@@ -32,6 +32,7 @@ from sealwire.protocol.ratelimit import Limit, network
 SignIn = Callable[[str, str], str | Awaitable[str | None] | None]
 
 _FORM_BYTES = 8 * 1024
+_FORM_FIELDS = 100  # a box for each scope
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -82,7 +83,7 @@ class Door:
         loader = jinja2.PackageLoader("sealwire.pages")
         self._templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         self._templates.globals.update(pieces=pieces, groups=groups, development=development)
-        self._templates.filters.update(iso=_iso, hour=_hour)
+        self._templates.filters.update(iso=_iso, hour=_hour, day=_day)
         static = files("sealwire.pages").joinpath("static")
         self._style, self._icon = static.joinpath("style.css").read_bytes(), static.joinpath("icon.svg").read_bytes()
 
@@ -102,7 +103,7 @@ class Door:
             raise NotOurForm
         try:
             sent = (await _read(request)).decode("ascii")
-            pairs = parse_qsl(sent, keep_blank_values=True, strict_parsing=bool(sent), max_num_fields=20)
+            pairs = parse_qsl(sent, keep_blank_values=True, strict_parsing=bool(sent), max_num_fields=_FORM_FIELDS)
         except (ValueError, ClientDisconnect):
             raise NotOurForm from None
         fields = dict(pairs)
@@ -201,6 +202,10 @@ def _iso(at: float) -> str:
 
 def _hour(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%-d %b, %H:%M:%S UTC")
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%-d %b %Y")
 
 
 def _inside(path: str) -> str:

@@ -16,6 +16,8 @@ from sealwire.protocol.jwk import b64url
 IDLE_SECONDS, WHOLE_SECONDS = 900, 3600
 MOST, MOST_OF_A_USER = 10_000, 10
 MOST_PLACES = 10_000
+#: Forms that make something, open in one visit: each can be sent once.
+MOST_FORMS = 50
 
 
 class Visit:
@@ -24,7 +26,7 @@ class Visit:
     `repr` shows the user alone.
     """
 
-    __slots__ = ("begun_at", "csrf", "pending", "said", "seen_at", "user")
+    __slots__ = ("_forms", "begun_at", "csrf", "pending", "said", "seen_at", "user")
 
     def __init__(self, user: str, csrf: str, now: float) -> None:
         self.user = user
@@ -32,6 +34,18 @@ class Visit:
         self.begun_at = self.seen_at = now
         self.pending: NewSeed | None = None
         self.said = ""
+        self._forms: dict[str, None] = {}
+
+    def offer_form(self, token: str) -> str:
+        """A form that can be sent once, by this token. Past the bound the oldest can be sent no more."""
+        self._forms[token] = None
+        if len(self._forms) > MOST_FORMS:
+            del self._forms[next(iter(self._forms))]
+        return token
+
+    def take_form(self, token: str) -> bool:
+        """True the first time."""
+        return self._forms.pop(token, False) is None
 
     def __repr__(self) -> str:
         return f"Visit({self.user})"

@@ -15,6 +15,7 @@ LARGE: dict[str, str] = {
     "src/sealwire/guard.py": "one call's ten steps, deciding and recording in one place",
     "src/sealwire/ports/__init__.py": "all that is asked of the world for a call, on one page",
     "src/sealwire/pages/door.py": "one way in and out: who visits, from where a form came, how a page goes out",
+    "src/sealwire/pages/programs.py": "each form of a user's own programs, with what it needs, side by side",
     "src/sealwire/presence.py": "how a person shows to be there: each code judged once, each change of factors told",
     "src/sealwire/demo/state.py": "one folder: its policy, its certificates, its users",
     "src/sealwire/demo/tour.py": "one tour, read from top to bottom",

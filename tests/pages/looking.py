@@ -99,7 +99,7 @@ class Looking:
         done(self.clients.make_client(name, user, terms, 90, who))
         made = next(one for one in done(self.clients.clients(user)) if one.name == name)
         done(self.clients.make_apikey(made, "wall", self.clients.read_terms(["read"]), 365, who))
-        apikey, wall = done(self.clients.apikeys(made.id))
+        apikey, _ = done(self.clients.apikeys(made.id))
         done(self.clients.rotate(apikey, 90, who))
         now = time.time()
         self.used(Use(made.id, apikey.id, "ok", 0, 4000, now - 60, "192.0.2.7"))

@@ -18,6 +18,7 @@ from sealwire.config import load
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
 from sealwire.pages.app import build_pages
 from sealwire.pages.door import SignIn
+from sealwire.ports import Directory
 from sealwire.ports.people import Approvals, Factors
 from sealwire.presence import NewSeed, Presence, Terms
 from sealwire.protocol.approval import Shown
@@ -30,6 +31,9 @@ from sealwire.stores.memory import MemoryBuckets, MemoryNonces, MemorySessions
 from sealwire.stores.memory_apikeys import MemoryApiKeys
 from sealwire.stores.memory_approvals import MemoryApprovals
 from sealwire.stores.memory_durable import MemoryDirectory, MemoryLedger
+from sealwire.stores.sqlite_apikeys import SqliteApiKeys
+from sealwire.stores.sqlite_directory import SqliteDirectory
+from sealwire.stores.sqlite_file import SqliteFile
 from tests.stories.world import PAGES, START, KeptNotices, SetClock
 
 PASSWORDS = {"alice": "correct horse", "bob": "battery staple"}
@@ -91,6 +95,7 @@ class PagesWorld:
         origin: str = PAGES,
         sign_in: SignIn = known,
         store: Any = None,
+        file: SqliteFile | None = None,
         development: bool = False,
     ) -> None:
         self.clock = SetClock()
@@ -104,12 +109,15 @@ class PagesWorld:
         kept = MemoryApprovals(self.clock, self.ledger, self.directory)
         self.approvals: Approvals = kept if store is None else store
         self.factors: Factors = kept if store is None else store
-        apikeys = MemoryApiKeys(self.ledger, self.directory)
+        apikeys: MemoryApiKeys | SqliteApiKeys = MemoryApiKeys(self.ledger, self.directory)
+        directory: Directory = self.directory
+        if file is not None:
+            apikeys, directory = SqliteApiKeys(file), SqliteDirectory(file)
         self.notices = KeptNotices()
         self.origin = origin
         self.buckets = MemoryBuckets(self.clock)
         ports = Ports(
-            self.directory, self.ledger, MemoryNonces(self.clock, os.urandom), MemorySessions(self.clock),
+            directory, self.ledger, MemoryNonces(self.clock, os.urandom), MemorySessions(self.clock),
             self.buckets, self.keyring, self.clock, os.urandom, lambda: None,
             self.approvals, self.factors, self.notices, apikeys, apikeys,
         )  # fmt: skip
@@ -182,7 +190,7 @@ class Visitor:
         """Opens a page."""
         return self._seen(await self.http.get(path))
 
-    async def post(self, path: str, headers: dict[str, str | None] | None = None, **fields: str) -> httpx2.Response:
+    async def post(self, path: str, headers: dict[str, str | None] | None = None, /, **fields: str) -> httpx2.Response:
         """Sends a form as the page of ours would; None in `headers` leaves a field out."""
         sent = {"origin": self._world.origin, "sec-fetch-site": "same-origin"} | (headers or {})
         kept = {name: value for name, value in sent.items() if value is not None}
@@ -211,6 +219,18 @@ class Visitor:
 def said(answer: httpx2.Response) -> str:
     """What the page tells its reader of what they just did."""
     found = re.search(r'class="said" role="alert">([^<]*)<', answer.text)
+    return unescape(found[1]) if found else ""
+
+
+def once(answer: httpx2.Response) -> str:
+    """What lets a form on the page be sent, once."""
+    found = re.search(r'name="once" value="([^"]+)"', answer.text)
+    return found[1] if found else ""
+
+
+def shown_once(answer: httpx2.Response) -> str:
+    """The invitation or the API key on the page; empty where there is none."""
+    found = re.search(r'class="once"[^>]*>([^<]*)<', answer.text)
     return unescape(found[1]) if found else ""
 
 

@@ -283,9 +283,11 @@ def _lines(fields: Mapping[str, str], name: str) -> list[str]:
 
 
 def _days(fields: Mapping[str, str]) -> int:
-    """What is no number is no number of days either."""
+    """Raises: ValueError, before a code is used up for it."""
     found = re.fullmatch(r"\s*([0-9]{1,4})\s*", fields.get("days", ""))
-    return int(found[1]) if found else 0
+    if found is None or not 1 <= int(found[1]) <= MOST_DAYS:
+        raise ValueError(f"an API key lives for 1 to {MOST_DAYS} days")
+    return int(found[1])
 
 
 def _judge_frozen(program: Program) -> None:

@@ -16,14 +16,14 @@ from sealwire.protocol.ratelimit import written
 
 _DAY = 86_400
 _COUNTED = {
-    "address": "calls of one address",
-    "site": "calls of one network",
-    "key": "calls of one key",
-    "client": "calls of the program",
-    "user": "calls of all your programs",
-    "rule": "everybody's calls",
-    "key-own": "the API key's own limit",
-    "client-own": "the program's own limit",
+    "address": "Calls of one address",
+    "site": "Calls of one network",
+    "key": "Calls of one key",
+    "client": "Calls of the program",
+    "user": "Calls of all your programs",
+    "rule": "Everybody's calls",
+    "key-own": "The API key's own limit",
+    "client-own": "The program's own limit",
 }
 _PERIODS = {"1": "a second", "60": "a minute", "3600": "an hour", "86400": "a day"}
 

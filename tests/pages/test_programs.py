@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from sealwire.call import ApiKeyRecord, Bounds
 from sealwire.clients import MOST_APIKEYS, MOST_CLIENTS, Terms, Who
 from sealwire.credentials import digest_of
 from sealwire.pages.visits import MOST_FORMS
@@ -21,6 +20,7 @@ from sealwire.ports.people import USER_TRIES
 from sealwire.protocol import apikey as form
 from sealwire.protocol.otp import STEP_SECONDS
 from sealwire.protocol.ratelimit import Limit
+from sealwire.records import ApiKeyRecord, Bounds
 from sealwire.stores.sqlite_file import SqliteFile
 from tests.pages.visiting import API, HOME, PagesWorld, Visitor, once, said, shown_once
 

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from sealwire.call import ApiKeyRecord
 from sealwire.clients import DEFAULT_DAYS, MOST_DAYS, Clients, Terms, Who, terms_of
 from sealwire.pages.door import Door, address_of
 from sealwire.pages.seen import Program, state
@@ -26,6 +25,7 @@ from sealwire.ports import Directory, Entropy
 from sealwire.ports.people import Factors
 from sealwire.presence import Presence, Said
 from sealwire.protocol.jwk import b64url
+from sealwire.records import ApiKeyRecord
 
 #: How long an invitation that a user made is good.
 INVITED_HOURS = 24

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from sealwire.call import ApiKeyRecord, KeyRecord
 from sealwire.errors import TABLE
 from sealwire.ports.apikeys import USE_DAYS, Client, Use
 from sealwire.protocol.ratelimit import written
+from sealwire.records import ApiKeyRecord, KeyRecord
 
 _DAY = 86_400
 _COUNTED = {

@@ -139,6 +139,8 @@ class Clients:
         _judge_days(days)
         if client is None:
             await self._judge_room(user)
+        elif await self._is_frozen(client.id):
+            raise ValueError("its user froze this client; only the operator can let it go on: sealwire client thaw")
         elif await self._live(client) >= MOST_APIKEYS:
             raise ValueError(f"a client has at most {MOST_APIKEYS} API keys; end one first")
 
@@ -212,6 +214,11 @@ class Clients:
     async def _live(self, client: Client) -> int:
         now = self._ports.clock.now()
         return sum(one.state_at(now) == "active" for one in await self.apikeys(client.id))
+
+    async def _is_frozen(self, client: str) -> bool:
+        """Whether its user disowned it: a new key would be a way around that."""
+        keys, apikeys = await self._ports.directory.keys(client), await self.apikeys(client)
+        return "frozen" in {*(key.state for key in keys), *(one.state for one in apikeys)}
 
     async def _judge_room(self, user: str | None) -> None:
         if user is not None and len(await self.clients(user)) >= MOST_CLIENTS:

@@ -532,6 +532,20 @@ async def states(process: Process, client: str) -> list[str]:
     return sorted(key.state for key in await process.directory.keys(client))
 
 
+async def test_an_invitation_for_a_frozen_client_opens_nothing(processes: list[Process]) -> None:
+    """One that would add a key to it would be the way around a freeze; another client's goes on."""
+    process, last = processes[0], processes[-1]
+    await enrolled(process, "cli_a", "alice")
+    await enrolled(process, "cli_b", "alice")
+    for client in ("cli_a", "cli_b"):
+        more = Invitation(f"more_{client}", "k", client, "alice", frozenset(), (), b"w", START + 60)
+        await process.directory.add_invitation(more)
+    await process.approvals.freeze("cli_a", "alice", YES._replace(outcome="frozen", code="user"))
+    with pytest.raises(Refusal, match="invitation-invalid/expired"):
+        await last.directory.enrol("more_cli_a", a_key(), "", "k", START)
+    assert (await last.directory.enrol("more_cli_b", a_key(), "", "k", START)).client == "cli_b"
+
+
 async def test_frozen(processes: list[Process], clock: SetClock) -> None:
     """Every key that may sign stops at once in every process, is so from that second on, and it is recorded once."""
     process, last = processes[0], processes[-1]

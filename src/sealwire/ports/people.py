@@ -73,8 +73,9 @@ class Approvals(Protocol):
 
     async def freeze(self, client: str, user: str, decision: Decision) -> int:
         """
-        "This was not me": every key and API key of the client that is good is frozen, whatever of it waits or was
-        approved and not used is denied, and the decision is recorded. How many keys were frozen.
+        "This was not me": every key and API key of the client that is good is frozen, invitations that would add one
+        open nothing any more, whatever of it waits or was approved and not used is denied, and the decision is
+        recorded. How many keys were frozen.
         """
 
     async def thaw(self, client: str, decision: Decision) -> int:

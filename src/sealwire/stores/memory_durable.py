@@ -176,9 +176,7 @@ class MemoryDirectory:
             await self.revoke(key.keyid)
         held = [one for one in self.apikeys.values() if one.client == client and one.state != "revoked"]
         self.apikeys |= {one.id: one._replace(state="revoked") for one in held}
-        for invitation in self._invitations.values():
-            if invitation.client == client and not invitation.used_by:
-                self._invitations[invitation.id] = invitation._replace(expires_at=0)
+        self._void_invitations(client)
         if decision is not None:
             self.record(decision)
         return len(ending) + len(held)
@@ -206,7 +204,14 @@ class MemoryDirectory:
             one for one in self.apikeys.values() if (one.client, one.user, one.state) == (client, user, "active")
         ]
         self.apikeys |= {one.id: one._replace(state="frozen") for one in bearers}
+        self._void_invitations(client)
         return len(held) + len(bearers)
+
+    def _void_invitations(self, client: str) -> None:
+        """One that would add a key to it opens nothing any more."""
+        for invitation in self._invitations.values():
+            if invitation.client == client and not invitation.used_by:
+                self._invitations[invitation.id] = invitation._replace(expires_at=0)
 
     def bind(self, client: str, scopes: frozenset[str], bounds: Bounds) -> None:
         """Other scopes and bounds for the keys of a client; for the API keys of the same store."""

@@ -150,6 +150,9 @@ class SqliteApprovals:
             now = self._clock.now()
             frozen = connection.execute(_FREEZE_KEYS, (now, client, user)).rowcount
             frozen += connection.execute(_FREEZE_APIKEYS, (client, user)).rowcount
+            # One that would add a key to it would be the way around: it opens nothing any more.
+            sql = "UPDATE invitations SET expires = 0 WHERE client = ? AND user = ? AND used_by = ''"
+            connection.execute(sql, (client, user))
             sql = (
                 "UPDATE approvals SET state = 'denied', decided = ? WHERE client = ? AND user = ?"
                 " AND state IN ('pending', 'approved') AND expires > ?"

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -71,6 +72,8 @@ class Flood:
         peer = socket.socket()
         if receive:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        # No port is kept waiting behind it: a flood would leave too few to the tests that follow.
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.setblocking(False)
         await asyncio.get_running_loop().sock_connect(peer, (_HOST, self._port))
         return peer

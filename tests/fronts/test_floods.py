@@ -161,7 +161,7 @@ def eventually(what: Callable[[], bool]) -> bool:
         ("half", 2_000, 48, False),
         ("heads", 2_000, 48, False),
         ("bodies", 2_000, 64, False),
-        ("readers", 1_000, 256, True),
+        ("readers", 700, 256, True),
     ],
 )
 def test_an_honest_caller_from_the_same_address(

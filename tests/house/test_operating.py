@@ -19,7 +19,8 @@ from sealwire.build import open_ports
 from sealwire.client import approving, rulebook, sending
 from sealwire.clock import STEP_SECONDS
 from sealwire.config import ApproveTable, Limits, Pages, RuleTable, Sessions, Settings, load
-from sealwire.fronts import asgi
+from sealwire.fronts import asgi, connections, server
+from sealwire.fronts import pages as fronts_pages
 from sealwire.fronts.cli import main
 from sealwire.observers import alarms, notice
 from sealwire.observers.log import JsonLog
@@ -76,6 +77,11 @@ BOUNDS: dict[str, int] = {
         "within"
     ].default,
     "calls at work at once in each process, by default": Limits.model_fields["calls"].default,
+    "connections of each process, by default": Limits.model_fields["connections"].default,
+    "connections of one IPv4 address or IPv6 /64, by default": Limits.model_fields["connections_per_address"].default,
+    "connections of the pages": fronts_pages._LIMITS.whole,
+    "descriptors that are left to files and pages": connections.RESERVE,
+    "calls that wait behind the first on one connection": server._PIPELINED,
     "failed credentials of one address in a minute, by default": Failures().per_address.quota,
     "failed credentials that name one key in a minute, by default": Failures().per_key.quota,
     "/64 networks of IPv6 that a /56 counts for": ratelimit.SITE_SHARE,
@@ -161,6 +167,8 @@ def test_every_bound_is_the_code_s() -> None:
     limits = (*door._FROM_HERE, door._FROM_ANYWHERE)
     assert [limit.period_seconds for limit in limits] == [60, 60, people.USER_TRIES_SECONDS]
     assert bounds_of(ApproveTable.model_fields["within"]) == ", 30 to 600"
+    caps = connections.ConnectionLimits()
+    assert (caps.whole, caps.per_address, fronts_pages._LIMITS.per_address) == (8192, 512, 128)
     assert (sqlite_approvals._DAY, Terms()) == (86_400, Terms(10, 86_400))
 
 

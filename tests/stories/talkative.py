@@ -34,6 +34,18 @@ def made() -> Callable[[Message, Callable[[], Awaitable[Message]], Send], Awaita
     return _app
 
 
+def made_of_heads() -> Callable[[Message, Callable[[], Awaitable[Message]], Send], Awaitable[None]]:
+    """The same app, which also logs each head that it is shown."""
+    logging.getLogger().setLevel(_LOWEST)
+    return _app_of_heads
+
+
+async def _app_of_heads(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
+    if scope["type"] == "http":
+        _LOG.log(_LOWEST, "heads: %r", scope["headers"])
+    await _app(scope, receive, send)
+
+
 async def _app(scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
     if scope["type"] != "http":
         return

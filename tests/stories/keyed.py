@@ -72,15 +72,12 @@ class KeyedWorld(World):
 
     buckets: AskedBuckets
 
-    def __init__(
-        self, folder: Path, rules: tuple[Rule, ...] = KEYED_RULES, *, failures: Failures = FAILURES, mode: str = "test"
-    ) -> None:
+    def __init__(self, folder: Path, rules: tuple[Rule, ...] = KEYED_RULES, *, failures: Failures = FAILURES) -> None:
         self.lines: list[str] = []
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
         observers = (JsonLog(self.lines.append), metrics, FailedTries(metrics.tries_limited))
         super().__init__(folder, rules, failures=failures, observers=observers, buckets=AskedBuckets)
-        self.mode = mode
         self.made = 0
         #: Each call of a port, in order.
         self.asked = self.buckets.asked
@@ -108,24 +105,27 @@ class KeyedWorld(World):
         addresses: tuple[str, ...] = (),
         limits: tuple[str, ...] = (),
         days: float = 90,
-        mode: str = "",
+        user: str | None = None,
     ) -> tuple[str, str]:
-        """An API key of a client, which is made with it if need be: the key itself, and its id."""
+        """
+        An API key of a client, which is made with it if need be, of a user of its name unless another is said, or none:
+        the key itself, and its id.
+        """
         self.made += 1
         own = tuple(parse_limit(limit)._replace(kind="own") for limit in limits)
         bounds = Bounds(f"apk_{self.made}", addresses, own)
-        written = apikey.write(mode or self.mode, os.urandom(apikey.SECRET_BYTES))
+        written = apikey.write("test", os.urandom(apikey.SECRET_BYTES))
         new = NewApiKey(
             f"cli_{client}", client, scopes, bounds, self.digest(written), self.clock.at, self.clock.at + days * DAY
         )
         known = {one.id for one in await self.apikeys.clients()}
-        owner = None if new.client in known else self.owner(client)
+        owner = None if new.client in known else self.owner(client, client if user is None else user or None)
         await self.apikeys.add_apikey(new, owner, BY_OPERATOR)
         return written, bounds.owner
 
-    def owner(self, client: str, user: str | None = None) -> Client:
+    def owner(self, client: str, user: str | None) -> Client:
         """A client that has no key yet."""
-        return Client(client, user or client, READ | TRADE, Bounds(f"cli_{client}", (), ()), self.clock.at)
+        return Client(client, user, READ | TRADE, Bounds(f"cli_{client}", (), ()), self.clock.at)
 
     def add_key(self, signer: Any, client: str, state: str = "active", expires_at: float | None = None) -> None:
         """Enrols a key of a client that may read and trade."""
@@ -139,7 +139,7 @@ class KeyedWorld(World):
 
     async def rotate(self, which: str, overlap_seconds: int) -> str:
         """A new secret of an API key."""
-        written = apikey.write(self.mode, os.urandom(apikey.SECRET_BYTES))
+        written = apikey.write("test", os.urandom(apikey.SECRET_BYTES))
         end = self.clock.at + 90 * DAY
         by = BY_OPERATOR._replace(at=self.clock.at)
         assert await self.apikeys.rotate_apikey(which, self.digest(written), overlap_seconds, end, by)

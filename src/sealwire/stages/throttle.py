@@ -51,4 +51,5 @@ class ThrottleCaller:
 def _named(caller: Caller, kind: str) -> str:
     if kind == "key":
         return caller.key
-    return caller.client if kind == "client" or caller.user is None else caller.user
+    # No user is called by the id of a client that has none: the app decides what its users are called.
+    return caller.client if kind == "client" or caller.user is None else f"of {caller.user}"

@@ -402,6 +402,7 @@ async def test_less_needs_no_code(world: PagesWorld, changed: dict[str, str]) ->
     answer = await sent(alice, f"/programs/{client.id}", f"/programs/{client.id}", **bound(client, **changed))
     assert (answer.status_code, answer.headers["location"]) == (303, f"/programs/{client.id}")
     assert told(await alice.get(f"/programs/{client.id}")) == "Changed. It holds from the next call on."
+    assert told(await alice.get(f"/programs/{client.id}")) == ""
     now = await only(world)
     assert now.scopes == {scope for scope in ("read", "trade") if changed.get(f"scope:{scope}", "yes")}
     if "addresses" in changed:
@@ -875,6 +876,29 @@ async def test_refusals_are_told_in_words(world: PagesWorld) -> None:
     assert "<b>" not in page
     assert "\u202e" not in page
     assert "U+202E" in page
+
+
+async def test_refusals_of_long_ago_are_told_no_more(world: PagesWorld) -> None:
+    """Though nothing was counted since, so that the store still keeps them."""
+    client, apikey = await given(world)
+    await world.apikeys.add_uses((used(client, apikey.id, "rate-limited", world.clock.at),))
+    for days, there in ((29, True), (1, False)):
+        world.clock.at += days * DAY
+        alice = await world.signed_in()
+        assert ("Too many calls" in (await alice.get(f"/programs/{client.id}")).text) is there
+
+
+async def test_the_state_of_a_key_that_signs(world: PagesWorld) -> None:
+    """One that retires says until when, and is over from then on."""
+    key = world.enrol_bot()
+    over = world.clock.at + 60
+    world.directory._keys[key] = world.directory._keys[key]._replace(state="retiring", expires_at=over)
+    alice = await world.signed_in()
+    assert '<span class="state">retiring</span>' in (await alice.get("/programs/cli_bot")).text
+    assert ">ended<" not in (await alice.get("/")).text
+    world.clock.at = over
+    assert '<span class="state">expired</span>' in (await alice.get("/programs/cli_bot")).text
+    assert ">ended<" in (await alice.get("/")).text
 
 
 async def test_a_program_that_was_never_refused(world: PagesWorld) -> None:

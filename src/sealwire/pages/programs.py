@@ -22,6 +22,7 @@ from sealwire.pages.door import Door, address_of
 from sealwire.pages.seen import Program, state
 from sealwire.pages.visits import Visit
 from sealwire.ports import Directory, Entropy
+from sealwire.ports.apikeys import Client
 from sealwire.ports.people import Factors
 from sealwire.presence import Presence, Said
 from sealwire.protocol.jwk import b64url
@@ -73,8 +74,8 @@ class Programs:
     async def listed(self, user: str) -> list[Program]:
         """The user's programs: those that can call first, the oldest of them first."""
         now = self._door.clock.now()
-        every = [await self._program(client.id, user) for client in await self._clients.clients(user)]
-        return sorted((one for one in every if one is not None), key=lambda one: not one.live(now))
+        every = [await self._whole(client) for client in await self._clients.clients(user)]
+        return sorted(every, key=lambda one: not one.live(now))
 
     async def show_new(self, request: Request) -> Response:
         """The form of a new program."""
@@ -208,10 +209,11 @@ class Programs:
     async def _program(self, client_id: str, user: str) -> Program | None:
         """The program of this id, if it is this user's."""
         client = next((one for one in await self._clients.clients(user) if one.id == client_id), None)
-        if client is None:
-            return None
-        keys = await self._directory.keys(client.id)
-        return Program(client, keys, await self._clients.apikeys(client.id), await self._clients.uses(client.id))
+        return None if client is None else await self._whole(client)
+
+    async def _whole(self, client: Client) -> Program:
+        keys, apikeys = await self._directory.keys(client.id), await self._clients.apikeys(client.id)
+        return Program(client, keys, apikeys, await self._clients.uses(client.id))
 
     async def _apikey(self, request: Request, visit: Visit) -> tuple[Program | None, ApiKeyRecord | None]:
         program = await self._program(request.path_params["client"], visit.user)

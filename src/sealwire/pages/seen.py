@@ -37,8 +37,11 @@ class Told(NamedTuple):
     address: str
 
 
+_NONE = Told("", 0, 0, "")
+
+
 class Program(NamedTuple):
-    """A client with all that it calls with, and how that was used."""
+    """A client with all that it calls with, and how that was used, in the order of time."""
 
     client: Client
     keys: list[KeyRecord]
@@ -68,7 +71,7 @@ class Program(NamedTuple):
 
     def last_uses(self) -> dict[str, Use]:
         """By credential, the last call that it was good for."""
-        return {use.credential: use for use in sorted(self.uses, key=lambda use: use.at) if use.reason == "ok"}
+        return {use.credential: use for use in self.uses if use.reason == "ok"}
 
     def limits(self) -> str:
         """Its own limits as they are typed, one a line."""
@@ -99,9 +102,8 @@ def _summed(uses: Iterable[Use], now: float, word: Callable[[str], str]) -> list
     for use in uses:
         if use.day <= now // _DAY - USE_DAYS or not (words := word(use.reason)):
             continue
-        before = found.get(words, Told(words, 0, 0, ""))
-        last = before if before.at > use.at else Told(words, 0, use.at, use.address)
-        found[words] = last._replace(calls=before.calls + use.calls)
+        before = found.get(words, _NONE)
+        found[words] = Told(words, before.calls + use.calls, use.at, use.address)
     return sorted(found.values(), key=lambda one: -one.calls)
 
 

@@ -110,7 +110,7 @@ async def test_all_of_a_call_in_one_step() -> None:
         "/v1/orders",
         "/v1/orders key key",
         "/v1/orders client cli_a",
-        "/v1/orders user usr_1",
+        "/v1/orders user of usr_1",
         "own cli_a",
         "own apk_1",
     ]

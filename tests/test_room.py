@@ -96,7 +96,8 @@ async def test_a_full_room_turns_away(tmp_path: Path) -> None:
     world = Waiting(tmp_path, 3)
     working = await at_work(world, 3)
     for _ in range(5):
-        reply = await world.send(Wire("GET", b"/v1/time"))
+        async with asyncio.timeout(20):  # one that is let in would wait with the others
+            reply = await world.send(Wire("GET", b"/v1/time"))
         assert (reply.status_code, reply.json()["code"]) == (429, "rate-limited")
         assert (reply.headers["retry-after"], reply.headers["connection"]) == ("1", "close")
         assert reply.json()["retryable"]

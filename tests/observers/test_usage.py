@@ -143,15 +143,18 @@ async def test_flush_waits_for_what_is_on_its_way(monkeypatch: pytest.MonkeyPatc
     """Nothing is lost between the two, and both are written when it returns."""
     monkeypatch.setattr(usage, "_WRITTEN_EVERY_SECONDS", 0.0)
     store = Kept()
-    store.may_go.clear()
+    first = store.may_go = asyncio.Event()
     heard = Usage(store)
     heard.heard(GOOD)
     await until(lambda: store.asked == 1)
+    store.may_go = asyncio.Event()
+    store.may_go.set()
     heard.heard(LIMITED)
     flushing = asyncio.create_task(heard.flush())
-    await asyncio.sleep(0)
+    for _ in range(100):
+        await asyncio.sleep(0)
     assert not flushing.done()
-    store.may_go.set()
+    first.set()
     await flushing
     assert [use.reason for use in await store.uses()] == ["ok", "rate-limited"]
 
@@ -212,6 +215,53 @@ async def test_as_many_rows_as_the_bound() -> None:
     heard.heard(GOOD._replace(key="d"))
     await heard.flush()
     assert (await store.uses("cli_1"))[-1].credential == "d", "after it there is room again"
+
+
+async def test_no_row_past_the_bound() -> None:
+    """With a store that works, what comes past the bound is not counted; what is there goes on."""
+    store = Kept()
+    heard = Usage(store, bound=2)
+    for key in ("a", "b", "c", "a", "d"):
+        heard.heard(GOOD._replace(key=key))
+    await heard.flush()
+    assert {use.credential: use.calls for use in await store.uses()} == {"a": 2, "b": 1}
+
+
+async def test_what_comes_back_finds_no_room() -> None:
+    """Rows that could not be written give way to those that came meanwhile, or there would be twice the bound."""
+    store = Kept()
+    store.why = Fault("store-unavailable", "directory")
+    store.may_go.clear()
+    heard = Usage(store, bound=2)
+    for key in ("a", "b"):
+        heard.heard(GOOD._replace(key=key))
+    flushing = asyncio.create_task(heard.flush())
+    await until(lambda: store.asked == 1)
+    for key in ("c", "a"):
+        heard.heard(GOOD._replace(key=key))
+    store.may_go.set()
+    await flushing
+    store.why = None
+    await heard.flush()
+    assert {use.credential: use.calls for use in await store.uses()} == {"c": 1, "a": 2}
+
+
+def test_the_next_loop_writes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer of a loop that is over does not hold the next one back."""
+    store = Kept()
+    heard = Usage(store)
+
+    async def hear() -> None:
+        heard.heard(GOOD)
+
+    async def hear_and_wait() -> None:
+        heard.heard(LIMITED)
+        await until(lambda: bool(store.written))
+
+    asyncio.run(hear())
+    monkeypatch.setattr(usage, "_WRITTEN_EVERY_SECONDS", 0.0)
+    asyncio.run(hear_and_wait())
+    assert [use.reason for use in store.written[0]] == ["ok", "rate-limited"]
 
 
 def test_on_a_loop_that_is_over() -> None:

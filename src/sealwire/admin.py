@@ -100,13 +100,12 @@ class Admin:
         clear. Raises: Misuse for what it cannot be.
         """
         with _asked("apikey create"):
-            if client is None:
-                given = self._given("apikey create", scopes)
-            else:
-                given = client.scopes if scopes is None else scopes
+            given = self._given("apikey create", scopes) if client is None else scopes or frozenset()
             terms = self._clients.read_terms(given, addresses, limits)
             if client is None:
                 return _run(self._clients.make_client(name, user, terms, days))
+            # What is not said is not judged: the client may have a scope that no rule names any more.
+            terms = terms._replace(scopes=client.scopes) if scopes is None else terms
             return _run(self._clients.make_apikey(client.stored, name, terms, days))
 
     def rotate_apikey(
@@ -139,10 +138,11 @@ class Admin:
         before = client.stored
         with _asked("client bind"):
             terms = self._clients.read_terms(
-                before.scopes if scopes is None else scopes,
+                scopes or (),
                 before.bounds.addresses if addresses is None else addresses,
                 tuple(map(written, before.bounds.limits)) if limits is None else limits,
             )
+            terms = terms._replace(scopes=before.scopes) if scopes is None else terms
             return _run(self._clients.bind(before, terms))
 
     def uses(self, client: str | None = None) -> list[Use]:

@@ -49,7 +49,7 @@ _UNSIGNED = ("throttle address", "admit", "body", "validate")
         ("published", _UNSIGNED, ("harden", "sign")),
         (
             "keyed",
-            ("look at limits", "admit", "bearer", "throttle caller", "authorize", "body", "validate"),
+            ("look at limits", "admit", "bearer", "throttle caller", "authorize", "body", "still good", "validate"),
             ("harden",),
         ),
         (
@@ -106,6 +106,7 @@ def test_observed_stages_are_of_the_columns_of_rules() -> None:
     [
         (("nonce", "body"), "body must come before nonce"),
         (("body", "verify"), "verify must come before body"),
+        (("still good", "body"), "body must come before still good"),
         (("sign", "harden"), "harden must come before sign"),
         (("sign", "seal"), "seal must come before sign"),
         (("seal", "harden"), "harden must come before seal"),

@@ -217,6 +217,10 @@ class CallerSpent(NamedTuple):
     spent: tuple[Spent, ...]
 
 
+class StillGood(NamedTuple):
+    """The API key was good when the body was whole, too."""
+
+
 class Allowed(NamedTuple):
     """The client has the rule's scopes, and the address is one of its own."""
 
@@ -276,6 +280,7 @@ Evidence = (
     | Caller
     | CallerSpent
     | Allowed
+    | StillGood
     | InSession
     | Plain
     | Valid

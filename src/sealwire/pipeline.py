@@ -29,6 +29,7 @@ from sealwire.call import (
     Plain,
     Possession,
     Proof,
+    StillGood,
     Valid,
 )
 from sealwire.credentials import Credentials
@@ -53,6 +54,7 @@ from sealwire.stages.seal import Seal
 from sealwire.stages.session import JoinSession
 from sealwire.stages.sign import Sign
 from sealwire.stages.step_up import StepUp
+from sealwire.stages.still import Still
 from sealwire.stages.throttle import ThrottleAddress, ThrottleCaller
 from sealwire.stages.unseal import Unseal
 from sealwire.stages.validate import Validate
@@ -82,6 +84,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("throttle caller",    "-    x     x      x      x        -         -"),
     ("authorize",          "-    x     x      x      x        -         -"),
     ("body",               "x    x     -      -      -        x         -"),
+    ("still good",         "-    x     -      -      -        -         -"),
     ("session",            "-    -     -      x      x        -         -"),
     ("unseal",             "-    -     -      x      x        -         -"),
     ("validate",           "x    x     x      x      x        x         x"),
@@ -103,7 +106,7 @@ _SEALED = _SIGNED | {InSession, Plain}
 
 DEMANDS: Mapping[str, frozenset[type]] = {
     "open": _OPEN,
-    "keyed": _KEYED,
+    "keyed": _KEYED | {StillGood},
     "signed": _SIGNED,
     "sealed": _SEALED,
     "critical": _SEALED | {Assured},
@@ -128,6 +131,8 @@ _BEFORE = (
     ("bearer", "throttle caller"),
     ("throttle caller", "authorize"),
     ("bearer", "body"),
+    ("body", "still good"),
+    ("still good", "validate"),
     ("authorize", "session"),
     ("session", "unseal"),
     ("unseal", "validate"),
@@ -150,6 +155,7 @@ OBSERVED = frozenset(
         "nonce",
         "authenticate",
         "bearer",
+        "still good",
         "throttle caller",
         "authorize",
         "session",
@@ -202,6 +208,7 @@ def build_pipeline(
         "nonce": ClaimNonce(nonces),
         "authenticate": Authenticate(directory, credentials),
         "bearer": AuthenticateBearer(credentials),
+        "still good": Still(credentials),
         "throttle caller": ThrottleCaller(buckets),
         "authorize": Authorize(),
         "session": JoinSession(sessions, headers),

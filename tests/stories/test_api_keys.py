@@ -371,6 +371,30 @@ async def test_a_body_that_comes_with_a_key_that_is_none(world: KeyedWorld) -> N
     assert world.reads == 0
 
 
+async def test_a_key_that_ends_while_its_call_comes_in(world: KeyedWorld) -> None:
+    """
+    B9, G8: a call with a stolen key was under way, its body held back, when the key was revoked, or its client frozen.
+
+    Stopped by: still
+    """
+
+    def call(written: str) -> Wire:
+        return Wire("POST", b"/v1/notes", BODY).change(b"authorization", b"Bearer " + written.encode())
+
+    written, which = await world.make()
+    assert (await world.send(call(written))).status_code == 200
+    held = world.directory.apikeys
+    for state in ("revoked", "frozen"):
+        held[which] = held[which]._replace(state="active")
+
+        def ends(state: str = state) -> None:
+            held[which] = held[which]._replace(state=state)
+
+        world.while_reading = ends
+        await refused(world, call(written), 401, "token-invalid")
+        assert world.told()["sealwire.code"] == f"token-invalid/{state}"
+
+
 @pytest.mark.parametrize("observe", [False, True])
 async def test_who_what_when_where_why(tmp_path: Path, observe: bool) -> None:
     """

@@ -27,6 +27,7 @@ RULES = (
     Rule("/v1/ticker", frozenset(("GET",)), "keyed", scopes=READ),
     Rule("/v1/balances", frozenset(("GET",)), "signed"),
     Rule("/v1/orders", frozenset(("POST",)), "signed"),
+    Rule("/v1/quotes", frozenset(("POST",)), "sealed", session_mac=True),
 )
 TRIES = 10
 FEW = Failures(Limit(TRIES, 60, "address"), Limit(TRIES, 60, "key"))
@@ -140,6 +141,22 @@ async def test_one_key_from_many_prefixes(world: KeyedWorld, caplog: pytest.LogC
     for address in (world.address, "192.0.2.200"):
         world.address = address
         assert await honest(world, written) == [200] * 3
+
+
+async def test_a_fleet_whose_sessions_ended(world: KeyedWorld, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    C12: the server started anew, and all bots of one address still sign by their sessions: each hears that its own is
+    gone, so that it opens another; that is no guess at a key, and is not counted as one.
+
+    Stopped by: nothing
+    """
+    world.address = THEIRS
+    for number in range(5 * TRIES):
+        gone = Wire("POST", b"/v1/quotes", BODY).sign(world.signer, keyid=f"ses_{number:026}")
+        reply = await world.send(gone)
+        assert (reply.status_code, reply.json()["code"]) == (401, "key-unknown")
+    assert caplog.messages == []
+    assert (await world.send(guess())).status_code == 401
 
 
 @pytest.mark.parametrize("how", ["retired", "revoked"])

@@ -15,6 +15,8 @@ from sealwire.protocol.ratelimit import Limit, fields, tiers
 
 #: Refusals of a credential that was presented and is none: what somebody hears who tries many.
 _FAILED = frozenset(("signature-mismatch", "key-unknown", "token-invalid", "invitation-invalid"))
+#: Causes of these that are no try: none was sent, or a session went with the start that it was opened in.
+_NO_TRY = frozenset(("absent", "session"))
 
 
 class CountRefused:
@@ -44,7 +46,7 @@ class CountRefused:
             own = [one for one in without_proof(call) if entered or one.limit.kind != "rule"]
             if own:
                 judge(await self._buckets.charge(tuple(own)), "")
-        if problem is None or problem.slug not in _FAILED or problem.cause == "absent":
+        if problem is None or problem.slug not in _FAILED or problem.cause in _NO_TRY:
             return
         if call.address:
             charges = [Charge(limit, f"failed {who}") for limit, who in tiers(self._per_address, call.address)]

@@ -190,7 +190,11 @@ class Admin:
 
     def revoke_key(self, keyid: str) -> bool:
         """Ends a key for ever, at once; False if there is none."""
-        return _run(self._ports.directory.revoke(keyid))
+        found = next((key for key in self.keys() if key.keyid == keyid), None)
+        if found is None:
+            return False
+        owner = next(one for one in _run(self._clients.clients()) if one.id == found.client)
+        return _run(self._clients.end_key(keyid, owner))
 
     def revoke_client(self, client: str) -> int:
         """Ends every key and API key of a client; how many were not ended before."""

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sealwire.admin import Admin
+from sealwire.config import policy_version
 from sealwire.demo.state import DemoState
 from sealwire.errors import Misuse
 from sealwire.ports.apikeys import Use
 from sealwire.protocol import apikey
+from sealwire.protocol.jwk import load_verifier
 from sealwire.records import ApiKeyRecord
 from tests.fronts.command import Ran, sealwire
+from tests.stories.test_enrolment import fresh
 
 CONFIG = ".sealwire/sealwire.toml"
 POLICY = ("--config", CONFIG)
@@ -189,6 +194,39 @@ def test_a_client_with_a_scope_that_no_rule_names_any_more(here: Path) -> None:
         admin.make_apikey("more", client=bound)
         with pytest.raises(Misuse, match="no rule names the scope trade"):
             admin.bind_client(bound, scopes=frozenset(("trade",)))
+
+
+def test_every_act_is_recorded(here: Path) -> None:
+    """What an operator did, to whom, under which policy, is in the ledger, act by act."""
+    key = fresh()
+    with Admin(here / CONFIG) as admin:
+        invitation = admin.invite("bot", user="alice").split("_inv_")[1].partition(".")[0]
+        ports = admin._ports
+        verifier = load_verifier(key.jwk)
+        asyncio.run(ports.directory.enrol(invitation, verifier, "cli_bot", "bot", ports.clock.now()))
+        bot = admin.client("bot")
+        assert bot is not None
+        admin.make_apikey("board", client=bot)
+        (board,) = admin.apikeys()
+        admin.rotate_apikey(board)
+        admin.bind_client(bot, limits=("5/min",))
+        assert admin.revoke_apikey(board)
+        assert admin.revoke_key(key.keyid)
+        assert not admin.revoke_key("none")
+        admin.revoke_client("cli_bot")
+        policy = policy_version(here / CONFIG)
+    with closing(sqlite3.connect(here / ".sealwire" / "sealwire.db")) as connection:
+        rows = connection.execute("SELECT outcome, code, client, user, key, address, policy FROM decisions").fetchall()
+    by, where = "operator", ("local", policy)
+    assert rows == [
+        ("invited", by, "", "alice", "", *where),
+        ("apikey-made", by, "cli_bot", "alice", board.id, *where),
+        ("apikey-rotated", by, "cli_bot", "alice", board.id, *where),
+        ("client-bound", by, "cli_bot", "alice", "", *where),
+        ("apikey-revoked", by, "cli_bot", "alice", board.id, *where),
+        ("key-revoked", by, "cli_bot", "alice", key.keyid, *where),
+        ("client-ended", by, "cli_bot", "alice", "", *where),
+    ]
 
 
 def test_an_invitation_with_bounds(here: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import httpx2
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -44,6 +46,14 @@ _LISTEN = """
 document.addEventListener(
   "securitypolicyviolation", e => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`));
 """
+_FOCUSED = """() => {
+  const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
+  return {
+    what: at.id || at.innerText.trim(), width: parseFloat(style.outlineWidth), line: style.outlineStyle,
+    inside: box.top >= 0 && box.bottom <= innerHeight,
+  };
+}"""
+MARKUP = "<script>window.ran = 1</script><img src=x onerror='window.ran = 1'><b>\"&amp;"
 Scheme = Literal["light", "dark"]
 _Result = TypeVar("_Result")
 
@@ -74,6 +84,12 @@ class Looking:
         if phone:
             done(self._presence.add_seed(name, NewSeed("totp", "Phone", SECRET), "user", "192.0.2.9"))
         return self._passwords[name]
+
+    def token(self, name: str) -> Iterator[str]:
+        """A user with a token that shows one code after the other, without a wait: its codes."""
+        self.user(name, phone=False)
+        done(self._presence.add_seed(name, NewSeed("hotp", "Token", SECRET), "user", "192.0.2.9"))
+        return map(Seed(SECRET).code, itertools.count())
 
     def bot(self, user: str) -> httpx2.Client:
         """A client of the user's own, enrolled."""
@@ -169,6 +185,45 @@ def sign_in(page: Page, user: str, password: str) -> None:
 def code(seed: Seed | None = None, steps: int = 0) -> str:
     """What the phone shows now."""
     return (seed or Seed(SECRET)).code(int(time.time() // STEP_SECONDS) + steps)
+
+
+def reach(page: Page, what: str, most: int = 20) -> None:
+    """With Tab alone, seeing at each step where the focus is."""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(_FOCUSED)
+        assert focused["line"] == "solid", focused
+        assert focused["width"] >= 2, focused
+        assert focused["inside"], focused
+        if focused["what"] == what:
+            return
+    pytest.fail(f"{what} is not reached")
+
+
+def findings(page: Page) -> list[str]:
+    """What axe-core finds serious or critical, in the light and in the dark."""
+    page.evaluate(f"{AXE.read_text('utf-8')}; 0")
+    return _findings(page, "light") + _findings(page, "dark")
+
+
+def _findings(page: Page, scheme: Scheme) -> list[str]:
+    """In one light."""
+    page.emulate_media(color_scheme=scheme)
+    judged = {"resultTypes": ["violations"]}
+    if scheme == "dark":  # nothing but the colours is another
+        judged["runOnly"] = ["color-contrast"]
+    found = page.evaluate("judged => axe.run(document, judged)", judged)
+    return [
+        f"{page.title()}, {scheme}: {one['id']} {[node['html'][:120] for node in one['nodes']]}"
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def inert(page: Page) -> None:
+    """Nothing of what somebody else wrote became an element or ran."""
+    assert page.evaluate("window.ran") is None
+    assert page.evaluate("document.querySelectorAll('script, img, iframe, b, [onerror]').length") == 0
 
 
 @contextlib.contextmanager

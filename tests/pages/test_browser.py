@@ -14,12 +14,11 @@ from playwright.sync_api import Page
 from sealwire.client.errors import ApprovalRequired, KeyUnknown
 from sealwire.pages.text import pieces
 from sealwire.protocol.otp import Seed
-from tests.pages.looking import AXE, DESKTOP, PHONE, Looking, Scheme, code, looking, press, sign_in
+from tests.pages.looking import DESKTOP, MARKUP, PHONE, Looking, code, findings, inert, looking, press, reach, sign_in
 
 pytestmark = pytest.mark.xdist_group("browser")
 
 WITHDRAWAL = {"asset": "BTC", "amount": "0.25", "address": "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7k2f"}
-MARKUP = "<script>window.ran = 1</script><img src=x onerror='window.ran = 1'><b>\"&amp;"
 HOSTILE = {
     "markup": MARKUP,
     "turned around": "bc1q\u202efk2\u2066wx5c0y\u2069\u202c\u200f",
@@ -47,13 +46,6 @@ _LAST = """box => {
   const drawn = range.getBoundingClientRect(), whole = box.getBoundingClientRect();
   return drawn.top >= whole.top - 1 && drawn.bottom <= whole.bottom + 1
     && drawn.left >= whole.left - 1 && drawn.right <= whole.right + 1;
-}"""
-_FOCUSED = """() => {
-  const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
-  return {
-    what: at.id || at.innerText.trim(), width: parseFloat(style.outlineWidth), line: style.outlineStyle,
-    inside: box.top >= 0 && box.bottom <= innerHeight,
-  };
 }"""
 
 
@@ -157,15 +149,7 @@ def test_by_keyboard_alone(look: Looking) -> None:
     with look.page() as page:
 
         def to(what: str) -> None:
-            for _ in range(20):
-                page.keyboard.press("Tab")
-                focused = page.evaluate(_FOCUSED)
-                assert focused["line"] == "solid", focused
-                assert focused["width"] >= 2, focused
-                assert focused["inside"], focused
-                if focused["what"] == what:
-                    return
-            pytest.fail(f"{what} is not reached")
+            reach(page, what)
 
         def enter() -> None:
             with page.expect_navigation():
@@ -214,20 +198,6 @@ def test_by_keyboard_alone(look: Looking) -> None:
 # --- what everybody can see ------------------------------------------------------------------------------------------
 
 
-def findings(page: Page, scheme: Scheme) -> list[str]:
-    """What axe-core finds serious or critical."""
-    page.emulate_media(color_scheme=scheme)
-    judged = {"resultTypes": ["violations"]}
-    if scheme == "dark":  # nothing but the colours is another
-        judged["runOnly"] = ["color-contrast"]
-    found = page.evaluate("judged => axe.run(document, judged)", judged)
-    return [
-        f"{page.title()}, {scheme}: {one['id']} {[node['html'][:120] for node in one['nodes']]}"
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
-    ]
-
-
 def test_no_page_keeps_anybody_out(look: Looking) -> None:
     """axe-core finds nothing serious on any page, in the light and in the dark."""
     look.user("vera")
@@ -235,13 +205,11 @@ def test_no_page_keeps_anybody_out(look: Looking) -> None:
     values = (("amount", HOSTILE["look-alike"]), ("asset", MARKUP), ("address", "9" * 999))
     waiting, odd = look.ask("vera"), look.ask("vera", values)
     late = look.ask("vera", client="LateBot", ago=900)
-    axe = AXE.read_text("utf-8")
     seen = []
 
     def judge(page: Page) -> list[str]:
-        page.evaluate(f"{axe}; 0")
         seen.append(page.title())
-        return findings(page, "light") + findings(page, "dark")
+        return findings(page)
 
     found = []
     with look.page("vera") as page:
@@ -291,12 +259,6 @@ def expected(text: str) -> str:
     """A text as it must stand on the page: each character, the code points of odd ones beside or instead of them."""
     shown = {"plain": lambda piece: piece.text, "odd": lambda piece: piece.text + piece.codes}
     return "".join(shown.get(piece.kind, lambda piece: piece.codes)(piece) for piece in pieces(text))
-
-
-def inert(page: Page) -> None:
-    """Nothing of what somebody else wrote became an element or ran."""
-    assert page.evaluate("window.ran") is None
-    assert page.evaluate("document.querySelectorAll('script, img, iframe, b, [onerror]').length") == 0
 
 
 def words(text: str) -> str:

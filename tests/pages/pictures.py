@@ -24,6 +24,10 @@ TAKEN: dict[str, tuple[str, tuple[int, int], Scheme]] = {
     "new-factor-phone-light.png": ("new factor", PHONE, "light"),
     "account-desktop-light.png": ("account", DESKTOP, "light"),
     "approve-desktop-dark.png": ("approve", DESKTOP, "dark"),
+    "program-desktop-light.png": ("program", DESKTOP, "light"),
+    "program-phone-dark.png": ("program", PHONE, "dark"),
+    "new-program-phone-light.png": ("new program", PHONE, "light"),
+    "new-program-phone-dark.png": ("new program", PHONE, "dark"),
 }
 # A right-to-left mark, and a Cyrillic letter in place of the first `a`.
 ODD = (("amount", "52.0\u202e"), ("asset", "BTC"), ("address", "bc1qw508d6qejxtdg4y5r3z\u0430rvary0c5xw7k2f"))
@@ -35,11 +39,14 @@ def take(look: Looking, folder: Path) -> None:
     denied = look.ask("alice", (("amount", "4"), *VALUES[1:]), ago=300)
     look.forget(denied, "alice")
     look.ask("alice", (("amount", "1.5"), *VALUES[1:]), ago=4000)
+    made = look.dashboard("alice")
     addresses = {
         "approve": look.ask("alice"),
         "odd": look.ask("alice", ODD),
         "new factor": f"{look.pages}/factors/new",
         "account": f"{look.pages}/",
+        "program": f"{look.pages}/programs/{made.id}",
+        "new program": f"{look.pages}/programs/new",
     }
     for name, (what, size, scheme) in TAKEN.items():
         with look.page("alice", size, scheme) as page:

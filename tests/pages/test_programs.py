@@ -379,7 +379,6 @@ LESS = [
     {"addresses": "192.0.2.64/26"},
     {"limits": "59/min"},
     {"limits": "60/min, 1000/day"},
-    {},
 ]
 MORE = [
     {"addresses": ""},
@@ -491,6 +490,18 @@ async def test_a_form_that_changes_nothing_undoes_nothing(tmp_path: Path) -> Non
     assert answers[0].status_code == 303
     assert (await only(world)).scopes == {"read"}
     file.close()
+
+
+@pytest.mark.parametrize("changed", [{}, {"addresses": "2001:db8::/48\n192.0.2.0/24\n192.0.2.1"}])
+async def test_a_form_that_changes_nothing_is_not_recorded(world: PagesWorld, changed: dict[str, str]) -> None:
+    """It needs no code, so it could be sent for ever."""
+    client, _ = await given(world)
+    alice = await world.signed_in()
+    before = len(world.ledger.decisions)
+    assert (await alice.post(f"/programs/{client.id}", **bound(client, **changed))).status_code == 303
+    assert told(await alice.get(f"/programs/{client.id}")) == "Nothing was changed."
+    assert await only(world) == client
+    assert len(world.ledger.decisions) == before
 
 
 async def test_what_cannot_be_changed_is_said(world: PagesWorld) -> None:
@@ -715,7 +726,7 @@ FORMS = {
 
 @pytest.mark.parametrize("what", FORMS)
 async def test_a_program_of_somebody_else_is_none(world: PagesWorld, what: str) -> None:
-    """B1: each page and form of it answers as where there is none, byte by byte, changes nothing and spends no code."""
+    """M4: each page and form of it answers as where there is none, byte by byte, changes nothing and spends no code."""
     theirs, apikey = await given(world, "bob")
     key = world.enrol_bot()
     record = world.directory._keys[key]
@@ -739,7 +750,7 @@ async def test_a_program_of_somebody_else_is_none(world: PagesWorld, what: str) 
 
 @pytest.mark.parametrize("what", ["rotate", "end apikey", "end key"])
 async def test_a_key_of_another_program_is_none(world: PagesWorld, what: str) -> None:
-    """B1: under the address of one's own program, too: of another user's, and of another of one's own."""
+    """M4: under the address of one's own program, too: of another user's, and of another of one's own."""
     mine, _ = await given(world)
     _, apikey = await given(world, "bob")
     key = world.enrol_bot()

@@ -118,10 +118,13 @@ class Programs:
                 return self._nothing(visit)
             client, address = program.client, address_of(request)
             try:
-                terms = self._terms(fields, client.scopes)
-                if terms.widens(terms_of(client.scopes, client.bounds)):
+                terms, before = self._terms(fields, client.scopes), terms_of(client.scopes, client.bounds)
+                if terms.widens(before):
                     _judge_frozen(program)
                     await self._allow(visit, fields, address)
+                elif not before.widens(terms):
+                    # No record of it either: whoever sends this for ever fills no ledger.
+                    return _back(visit, f"/programs/{client.id}", "Nothing was changed.")
                 await self._clients.bind(client, terms, Who("user", address))
             except ValueError as why:
                 return await self._page(visit, program, Typed("bind", _sentence(why), fields))

@@ -476,8 +476,8 @@ async def test_a_scope_that_no_rule_names_any_more_stands_in_no_ones_way(world: 
     assert (await only(world)).scopes == {"read"}
 
 
-async def test_a_form_that_changes_nothing_undoes_nothing(tmp_path: Path) -> None:
-    """Sent while another takes something away, it is judged by what is there afterwards."""
+async def test_taking_one_thing_away_gives_no_other_back(tmp_path: Path) -> None:
+    """Two forms at once, each less than what was there: the later is judged by what the earlier left."""
     file = SqliteFile(tmp_path / "durable.db")
     world = PagesWorld(tmp_path, file=file)
     await world.give_phone()
@@ -485,7 +485,8 @@ async def test_a_form_that_changes_nothing_undoes_nothing(tmp_path: Path) -> Non
     alice, thief = await world.signed_in(), await world.signed_in()
     here = f"/programs/{client.id}"
     answers = await asyncio.gather(
-        alice.post(here, **bound(client, **{"scope:trade": ""})), *(thief.post(here, **bound(client)) for _ in range(3))
+        alice.post(here, **bound(client, **{"scope:trade": ""})),
+        *(thief.post(here, **bound(client, limits=f"{59 - number}/min")) for number in range(3)),
     )
     assert answers[0].status_code == 303
     assert (await only(world)).scopes == {"read"}

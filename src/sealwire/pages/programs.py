@@ -67,8 +67,8 @@ class Programs:
         self._presence = presence
         self._entropy = entropy
         self._api = api
-        # What a program may do is read, judged and written by one form at a time: a form that changes nothing must not
-        # undo what another takes away.
+        # What a program may do is read, judged and written by one form at a time: one that takes something away must
+        # not give back what another just took.
         self._binding = asyncio.Lock()
 
     async def listed(self, user: str) -> list[Program]:

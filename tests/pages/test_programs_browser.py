@@ -198,6 +198,7 @@ def test_the_way_back_shows_no_secret(look: Looking) -> None:
             page.get_by_role("link", name="It is copied").click()
         with pytest.raises(Error, match="ERR_CACHE_MISS"):
             page.go_back()
+        page.wait_for_url("chrome-error://**")  # the browser says that it kept nothing
         assert secret not in page.content()
         assert len(done(look.clients.clients("beth"))) == 1
 

@@ -221,8 +221,18 @@ class Clients:
         return "frozen" in {*(key.state for key in keys), *(one.state for one in apikeys)}
 
     async def _judge_room(self, user: str | None) -> None:
-        if user is not None and len(await self.clients(user)) >= MOST_CLIENTS:
-            raise ValueError(f"a user has at most {MOST_CLIENTS} clients")
+        if user is None:
+            return
+        living = [one for one in await self.clients(user) if await self._lives(one.id)]
+        if len(living) >= MOST_CLIENTS:
+            raise ValueError(f"a user has at most {MOST_CLIENTS} clients; end one first")
+
+    async def _lives(self, client: str) -> bool:
+        """Whether anything of it is good, or could be again."""
+        if any(key.state != "revoked" for key in await self._ports.directory.keys(client)):
+            return True
+        now = self._ports.clock.now()
+        return any(one.state_at(now) in ("active", "frozen") for one in await self.apikeys(client))
 
     def _tell(self, user: str | None, about: str, text: str) -> None:
         if user is not None:

@@ -365,10 +365,14 @@ async def test_no_more_programs_than_there_is_room_for(world: PagesWorld) -> Non
     alice = await world.signed_in()
     code = later(world)
     for fields in (BOT, DASHBOARD):
-        assert said(await new(alice, **fields, behind=code)) == f"A user has at most {MOST_CLIENTS} clients."
+        told = said(await new(alice, **fields, behind=code))
+        assert told == f"A user has at most {MOST_CLIENTS} clients; end one first."
     bob = await world.signed_in("bob")
     await world.give_phone("bob")
     assert shown_once(await new(bob, **DASHBOARD, behind=code))
+    first = (await world.clients.clients("alice"))[0]
+    assert await world.clients.end(first, Who("user", HOME)) == 1
+    assert shown_once(await new(alice, **DASHBOARD, behind=code))
 
 
 # --- more and less ---------------------------------------------------------------------------------------------------

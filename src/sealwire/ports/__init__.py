@@ -285,8 +285,8 @@ class Directory(Protocol):
 
     async def revoke_client(self, client: str, decision: Decision | None = None) -> int:
         """
-        Ends every key and API key of the client, and invitations that would add one, and records the decision with it;
-        how many keys were not ended before.
+        Ends every key and API key of the client, and invitations that would add one, and records the decision if there
+        were some; how many keys were not ended before.
         """
 
     async def keys(self, client: str | None = None) -> list[KeyRecord]:

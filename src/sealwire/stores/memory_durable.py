@@ -176,8 +176,8 @@ class MemoryDirectory:
             await self.revoke(key.keyid)
         held = [one for one in self.apikeys.values() if one.client == client and one.state != "revoked"]
         self.apikeys |= {one.id: one._replace(state="revoked") for one in held}
-        self._void_invitations(client)
-        if decision is not None:
+        voided = self._void_invitations(client)
+        if decision is not None and len(ending) + len(held) + voided:
             self.record(decision)
         return len(ending) + len(held)
 
@@ -207,11 +207,12 @@ class MemoryDirectory:
         self._void_invitations(client)
         return len(held) + len(bearers)
 
-    def _void_invitations(self, client: str) -> None:
-        """One that would add a key to it opens nothing any more."""
-        for invitation in self._invitations.values():
-            if invitation.client == client and not invitation.used_by:
-                self._invitations[invitation.id] = invitation._replace(expires_at=0)
+    def _void_invitations(self, client: str) -> int:
+        """One that would add a key to it opens nothing any more; how many there were."""
+        open_ones = [one for one in self._invitations.values() if one.client == client and not one.used_by]
+        ending = [one for one in open_ones if one.expires_at]
+        self._invitations |= {one.id: one._replace(expires_at=0) for one in ending}
+        return len(ending)
 
     def bind(self, client: str, scopes: frozenset[str], bounds: Bounds) -> None:
         """Other scopes and bounds for the keys of a client; for the API keys of the same store."""

@@ -144,9 +144,9 @@ class SqliteDirectory:
                 sql = f"UPDATE {table} SET state = 'revoked' WHERE client = ? AND state <> 'revoked'"  # noqa: S608
                 ended += connection.execute(sql, (client,)).rowcount
             # An invitation that would add a key to it opens nothing any more.
-            sql = "UPDATE invitations SET expires = 0 WHERE client = ? AND used_by = ''"
-            connection.execute(sql, (client,))
-            if decision is not None:
+            sql = "UPDATE invitations SET expires = 0 WHERE client = ? AND used_by = '' AND expires > 0"
+            voided = connection.execute(sql, (client,)).rowcount
+            if decision is not None and ended + voided:
                 connection.execute(INSERT_DECISION, decision)
             return ended
 

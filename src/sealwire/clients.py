@@ -262,12 +262,14 @@ def _judge_days(days: int) -> None:
 
 def _network(text: str) -> str:
     """A network or one address, as it is kept."""
+    said = f'"{text[:60]}" is no address and no network; it is one as in 192.0.2.7 or 2001:db8::/48'
+    if "%" in text:
+        # The zone of an IPv6 address may hold anything, spaces and other addresses too, and no caller has one.
+        raise ValueError(said)
     try:
         found = ipaddress.ip_network(text.strip(), strict=False)
     except ValueError:
-        raise ValueError(
-            f'"{text[:60]}" is no address and no network; it is one as in 192.0.2.7 or 2001:db8::/48'
-        ) from None
+        raise ValueError(said) from None
     return str(found)
 
 

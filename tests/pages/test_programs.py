@@ -519,6 +519,26 @@ async def test_what_cannot_be_changed_is_said(world: PagesWorld) -> None:
     assert await only(world) == client
 
 
+ZONES = [
+    "2001:db8::1%0 203.0.113.5 2001:db8::2",  # kept with spaces between, it would be three
+    "2001:db8::1%eth0",
+    "2001:db8::%1/64",
+]
+
+
+@pytest.mark.parametrize("typed", ZONES)
+async def test_no_network_comes_in_the_name_of_a_link(tmp_path: Path, typed: str) -> None:
+    """An address with a zone is refused: behind the percent sign anything could stand, and go in without a code."""
+    file = SqliteFile(tmp_path / "durable.db")
+    world = PagesWorld(tmp_path, file=file)
+    client, _ = await given(world, terms=Terms(frozenset(("read",)), ("2001:db8::/32",), TERMS.limits))
+    alice = await world.signed_in()
+    answer = await alice.post(f"/programs/{client.id}", **bound(client, addresses=typed))
+    assert said(answer).startswith(f'"{typed}" is no address and no network')
+    assert await only(world) == client
+    file.close()
+
+
 # --- API keys of a program -------------------------------------------------------------------------------------------
 
 

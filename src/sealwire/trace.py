@@ -73,7 +73,9 @@ class Trace:
         if isinstance(caller, Caller):
             client, user, key, apikey = caller.client, caller.user or "", caller.key, caller.apikey
         if isinstance(proof, Proof):
-            key, skew = proof.keyid, proof.claim.created - self.at
+            # Of a session its owner's key is said: sessions come and go, and each would be a credential of its own.
+            key = proof.keyid if proof.key is None else proof.key.keyid
+            skew = proof.claim.created - self.at
         if isinstance(spent, CallerSpent) and spent.spent:
             near = next((one.limit.name for one in spent.spent if one.remaining * _NEAR < one.limit.quota), "")
         return Outcome(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from sealwire.observers import usage
 from sealwire.observers.usage import Usage
 from sealwire.ports.apikeys import Use
 from tests.observers.test_observers import OUTCOME
+from tests.stories.sealing import SealedWorld, by_mac, open_session, sealed
 from tests.stories.world import START
 
 DAY = int(START // 86_400)
@@ -277,3 +279,16 @@ def test_on_a_loop_that_is_over() -> None:
     asyncio.run(heard.flush())
     written = asyncio.run(store.uses())
     assert [(use.reason, use.calls) for use in written] == [("ok", 1), ("rate-limited", 1)]
+
+
+async def test_what_sessions_sign_counts_for_the_key_behind_them(tmp_path: Path) -> None:
+    """Its owner reads when the key was used, whatever signed in its place; no number of sessions makes more counts."""
+    world = SealedWorld(tmp_path)
+    for _ in range(3):
+        session = await open_session(world)
+        reply = await world.send(by_mac(sealed(session, target=b"/v1/quotes"), session, int(world.clock.at)))
+        assert reply.status_code == 200
+    await world.guard.close()
+    assert [(use.credential, use.reason, use.calls) for use in await world.apikeys.uses()] == [
+        (world.signer.keyid, "ok", 6)
+    ]

@@ -179,11 +179,18 @@ class Clients:
         return await self._ports.apikeys.revoke_apikey(found.id, decision)
 
     async def bind(self, client: Client, terms: Terms, who: Who = OPERATOR) -> bool:
-        """Other scopes, addresses and limits for a client, from its next call on."""
+        """
+        Other scopes, addresses and limits for a client, from its next call on; False if there is none. Raises:
+        ValueError if it was changed since it was read: what was judged then is not what this would replace.
+        """
         decision = self._decision("client-bound", who, client.id, client.user or "", "")
+        if not await self._ports.apikeys.bind_client(terms.scopes, terms.bounds(client.id), decision, client):
+            if any(one.id == client.id for one in await self.clients(client.user)):
+                raise ValueError("it was changed meanwhile, and nothing was changed now; look at it again")
+            return False
         if terms.widens(terms_of(client.scopes, client.bounds)):
             self._tell(client.user, "client-widened", f"Your client “{client.name}” may do more than before.")
-        return await self._ports.apikeys.bind_client(terms.scopes, terms.bounds(client.id), decision)
+        return True
 
     async def end_key(self, keyid: str, client: Client, who: Who = OPERATOR) -> bool:
         """Ends one public key of a client at once and for ever."""

@@ -236,6 +236,20 @@ async def test_bound_closer(desks: list[Desk]) -> None:
     assert one.decisions() == ["made", "bind", "bind all", "wider"]
 
 
+async def test_what_was_changed_meanwhile_is_not_bound(desks: list[Desk]) -> None:
+    """A bind that was judged by what the client had is none of a client that has less by now, in any process."""
+    one, other = await laid(desks)
+    (judged,) = await one.apikeys.clients()
+    taken = Bounds("cli_a", ADDRESSES, (Limit(5, 60, "client-own"), Limit(2, 1, "client-own")))
+    assert await other.apikeys.bind_client(frozenset(("read",)), taken, decided("taken"), judged)
+    assert not await one.apikeys.bind_client(judged.scopes, judged.bounds, decided("undone"), judged)
+    (now,) = await one.apikeys.clients()
+    assert now.scopes == {"read"}
+    assert ({*now.bounds.addresses}, {*now.bounds.limits}) == ({*ADDRESSES}, {*taken.limits})
+    assert await one.apikeys.bind_client(now.scopes, taken._replace(limits=()), decided("again"), now)
+    assert one.decisions() == ["made", "taken", "again"]
+
+
 async def test_nobody_is_bound(desks: list[Desk]) -> None:
     """An id that is none's changes nothing and leaves no decision."""
     one, _ = await laid(desks)

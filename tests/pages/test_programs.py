@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
 from html import unescape
@@ -21,6 +22,7 @@ from sealwire.protocol import apikey as form
 from sealwire.protocol.otp import STEP_SECONDS
 from sealwire.protocol.ratelimit import Limit
 from sealwire.records import ApiKeyRecord, Bounds
+from sealwire.stores.sqlite_apikeys import SqliteApiKeys
 from sealwire.stores.sqlite_file import SqliteFile
 from tests.pages.visiting import API, HOME, PagesWorld, Visitor, once, said, shown_once
 
@@ -507,6 +509,31 @@ async def test_a_form_that_changes_nothing_is_not_recorded(world: PagesWorld, ch
     assert told(await alice.get(f"/programs/{client.id}")) == "Nothing was changed."
     assert await only(world) == client
     assert len(world.ledger.decisions) == before
+
+
+async def test_what_the_operator_takes_meanwhile_stays_taken(tmp_path: Path) -> None:
+    """By the command line, in another process, while a browser asks for a little less than the program had."""
+    file, elsewhere = SqliteFile(tmp_path / "durable.db"), SqliteFile(tmp_path / "durable.db")
+    world = PagesWorld(tmp_path, file=file)
+    await world.give_phone()
+    client, _ = await given(world)
+    thief = await world.signed_in()
+    begun, taken = asyncio.Event(), asyncio.Event()
+    quotas = itertools.count(-59)
+
+    async def insist() -> None:
+        while not taken.is_set():
+            await thief.post(f"/programs/{client.id}", **bound(client, limits=f"{max(1, -next(quotas))}/min"))
+            begun.set()
+
+    insisting = [asyncio.create_task(insist()) for _ in range(4)]
+    await begun.wait()
+    await SqliteApiKeys(elsewhere).bind_client(frozenset(("read",)), client.bounds, last_decision(world))
+    taken.set()
+    await asyncio.gather(*insisting)
+    assert (await only(world)).scopes == {"read"}
+    file.close()
+    elsewhere.close()
 
 
 async def test_what_cannot_be_changed_is_said(world: PagesWorld) -> None:

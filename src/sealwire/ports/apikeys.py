@@ -30,6 +30,11 @@ class Client(NamedTuple):
         """Its id."""
         return self.bounds.owner
 
+    def holds_as(self, other: Client) -> bool:
+        """Whether it may do and is held as another one, in whatever order that is written."""
+        mine, its = self.bounds, other.bounds
+        return (self.scopes, {*mine.addresses}, {*mine.limits}) == (other.scopes, {*its.addresses}, {*its.limits})
+
 
 class NewApiKey(NamedTuple):
     """An API key to be kept: `digest` is the keyed digest of its secret, `bounds.owner` its id."""
@@ -80,8 +85,13 @@ class ApiKeys(Protocol):
     async def bind_apikey(self, scopes: frozenset[str], bounds: Bounds, decision: Decision) -> bool:
         """Gives the API key of `bounds.owner` other scopes and bounds; False if there is none of this id."""
 
-    async def bind_client(self, scopes: frozenset[str], bounds: Bounds, decision: Decision) -> bool:
-        """Gives the client of `bounds.owner` other scopes and bounds; False if there is none of this id."""
+    async def bind_client(
+        self, scopes: frozenset[str], bounds: Bounds, decision: Decision, before: Client | None = None
+    ) -> bool:
+        """
+        Gives the client of `bounds.owner` other scopes and bounds; False if there is none of this id, or if its own are
+        no longer those of `before`, which were judged.
+        """
 
 
 class Use(NamedTuple):

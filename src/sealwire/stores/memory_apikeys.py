@@ -98,10 +98,12 @@ class MemoryApiKeys:
         self._ledger.decisions.append(decision)
         return True
 
-    async def bind_client(self, scopes: frozenset[str], bounds: Bounds, decision: Decision) -> bool:
+    async def bind_client(
+        self, scopes: frozenset[str], bounds: Bounds, decision: Decision, before: Client | None = None
+    ) -> bool:
         """As the port says."""
         client = next((one for one in await self.clients() if one.id == bounds.owner), None)
-        if client is None:
+        if client is None or (before is not None and not client.holds_as(before)):
             return False
         self._clients[bounds.owner] = client._replace(scopes=scopes, bounds=bounds)
         self._directory.bind(bounds.owner, scopes, bounds)

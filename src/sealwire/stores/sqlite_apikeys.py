@@ -26,6 +26,7 @@ _APIKEY = (
 )
 _BY_SECRET = _APIKEY.format(until="s.until", secrets="apikey_secrets s JOIN ", on=" ON a.id = s.apikey")
 _EVERY = _APIKEY.format(until="(SELECT min(until) FROM apikey_secrets WHERE apikey = a.id)", secrets="", on="")
+_CLIENT = "SELECT id, name, user, scopes, addresses, limits, created FROM clients"
 _ADD_CLIENT = "INSERT INTO clients (id, name, user, scopes, addresses, limits, created) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -48,15 +49,11 @@ class SqliteApiKeys:
 
     async def clients(self, user: str | None = None) -> list[Client]:
         """As the port says."""
-        sql = "SELECT id, name, user, scopes, addresses, limits, created FROM clients"
         if user is None:
-            rows = self._file.read(sql + " ORDER BY created")
+            rows = self._file.read(_CLIENT + " ORDER BY created")
         else:
-            rows = self._file.read(sql + " WHERE user = ? ORDER BY created", user)
-        return [
-            Client(name, of, frozenset(scopes.split()), _bounds(client, addresses, limits, "client-own"), made)
-            for client, name, of, scopes, addresses, limits, made in rows
-        ]
+            rows = self._file.read(_CLIENT + " WHERE user = ? ORDER BY created", user)
+        return [_client(row) for row in rows]
 
     async def add_apikey(self, new: NewApiKey, client: Client | None, decision: Decision) -> None:
         """As the port says."""
@@ -105,10 +102,21 @@ class SqliteApiKeys:
         sql = "UPDATE apikeys SET scopes = ?, addresses = ?, limits = ? WHERE id = ?"
         return await self._change(sql, (listed(scopes), *_kept(bounds), bounds.owner), decision)
 
-    async def bind_client(self, scopes: frozenset[str], bounds: Bounds, decision: Decision) -> bool:
+    async def bind_client(
+        self, scopes: frozenset[str], bounds: Bounds, decision: Decision, before: Client | None = None
+    ) -> bool:
         """As the port says."""
-        sql = "UPDATE clients SET scopes = ?, addresses = ?, limits = ? WHERE id = ?"
-        return await self._change(sql, (listed(scopes), *_kept(bounds), bounds.owner), decision)
+
+        def work(connection: sqlite3.Connection) -> bool:
+            row = connection.execute(_CLIENT + " WHERE id = ?", (bounds.owner,)).fetchone()
+            if row is None or (before is not None and not _client(row).holds_as(before)):
+                return False
+            sql = "UPDATE clients SET scopes = ?, addresses = ?, limits = ? WHERE id = ?"
+            connection.execute(sql, (listed(scopes), *_kept(bounds), bounds.owner))
+            connection.execute(INSERT_DECISION, decision)
+            return True
+
+        return await self._file.write(work, _FAULT)
 
     async def add_uses(self, uses: tuple[Use, ...]) -> None:
         """As the port says."""
@@ -152,6 +160,11 @@ def _kept(bounds: Bounds) -> tuple[str, str]:
 
 def _bounds(owner: str, addresses: str, limits: str, kind: str) -> Bounds:
     return Bounds(owner, tuple(addresses.split()), limits_of(limits, kind))
+
+
+def _client(row: tuple[Any, ...]) -> Client:
+    client, name, user, scopes, addresses, limits, made = row
+    return Client(name, user, frozenset(scopes.split()), _bounds(client, addresses, limits, "client-own"), made)
 
 
 def _record(row: tuple[Any, ...]) -> ApiKeyRecord:

@@ -61,6 +61,13 @@ def test_once_a_minute(watch: Watch) -> None:
     assert watch.counted == ["address"] * 5 + ["key"] * 3 + ["address"] * 2
 
 
+def test_with_what_was_never_a_key(watch: Watch) -> None:
+    """Nobody's is named, and it is one line all the same."""
+    (said,) = watch.hear(OF_KEY._replace(claimed=""))
+    assert "with an API key of nobody's, from many places" in said
+    assert watch.hear(OF_KEY._replace(claimed=""), 1) == []
+
+
 def test_a_clock_that_was_set_back(watch: Watch) -> None:
     """It silences nobody for as long as it was set back."""
     assert len(watch.hear(OF_ADDRESS)) == 1

@@ -1,5 +1,6 @@
 """CountRefused: what a call that does not go through costs, and who hears that it was too much."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from sealwire.errors import Fault, Problem, Refusal
 from sealwire.ports import Charge
 from sealwire.protocol.ratelimit import Limit, Spent, tiers
 from sealwire.stages.refused import CountRefused
-from tests.stages.made import RULE, Stores, call, refused
+from tests.stages.made import RULE, Stores, call, head, refused
 
 PER_ADDRESS, PER_KEY = Limit(2, 60, "address"), Limit(3, 60, "key")
 ADDRESS, WHOLE = Limit(5, 60, "address"), Limit(7, 60, "rule")
@@ -140,12 +141,31 @@ async def test_failed_credentials_of_an_address(code: str) -> None:
 async def test_failed_credentials_of_a_key(code: str) -> None:
     """Past the limit of a key whoever fails with it hears so, from wherever, and who looks after it hears which."""
     stores = Stores()
+    one = head(more={b"authorization": b"Bearer one"})
     for i in range(3):
-        await count(stores)(call(None, RULE, address=f"192.0.2.{i}"), problem(code, "key_1"))
+        await count(stores)(call(one, RULE, address=f"192.0.2.{i}"), problem(code, "key_1"))
     with refused("rate-limited/failures-key") as caught:
-        await count(stores)(call(None, RULE, address="192.0.2.9"), problem(code, "key_1"))
+        await count(stores)(call(one, RULE, address="192.0.2.9"), problem(code, "key_1"))
     assert (caught.value.detail, caught.value.claimed) == ("Too many tries failed.", "key_1")
-    await count(stores)(call(None, RULE, address="192.0.2.9"), problem(code, "key_2"))
+    other = head(more={b"authorization": b"Bearer other"})
+    await count(stores)(call(other, RULE, address="192.0.2.9"), problem(code, "key_2"))
+
+
+async def test_of_an_api_key_no_count_tells_whether_it_was_one() -> None:
+    """What never was a key is counted and refused as one that has ended, and any number of guesses fill no table."""
+    for claimed in ("apk_1", ""):
+        stores = Stores()
+        presented = head(more={b"authorization": b"Bearer sw_live_sk_ended"})
+        for i in range(3):
+            await count(stores)(call(presented, RULE, address=f"192.0.2.{i}"), problem(FAILED[2], claimed))
+        with refused("rate-limited/failures-key") as caught:
+            await count(stores)(call(presented, RULE, address="192.0.2.9"), problem(FAILED[2], claimed))
+        assert (caught.value.detail, caught.value.claimed) == ("Too many tries failed.", claimed)
+    for i in range(9000):
+        with contextlib.suppress(Refusal):
+            guess = head(more={b"authorization": b"Bearer %d" % i})
+            await count(stores)(call(guess, RULE, address=""), problem(FAILED[2]))
+    assert len(stores.buckets._arrivals["caller"]) <= 4096
 
 
 async def test_the_address_and_the_key_are_apart() -> None:
@@ -195,7 +215,7 @@ async def test_tries_of_a_site() -> None:
     heard = []
     for i in range(12):
         try:
-            await count(stores)(call(None, RULE, address=f"2001:db8:0:42{i:02x}::1"), problem(FAILED[2]))
+            await count(stores)(call(None, RULE, address=f"2001:db8:0:42{i:02x}::1"), problem(FAILED[1]))
             heard.append("")
         except Problem as told:
             heard.append(told.code)

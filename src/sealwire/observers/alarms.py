@@ -34,8 +34,8 @@ class FailedTries:
             self._warn(network(outcome.address), outcome.at, "more failed tries than may be from %s: keys are guessed")
         elif outcome.code == "rate-limited/failures-key":
             self._count("key")
-            said = "more failed tries than may be with key %s, from many places: its owner's own calls go on"
-            self._warn(outcome.claimed, outcome.at, said)
+            said = "more failed tries than may be with %s, from many places: its owner's own calls go on"
+            self._warn(f"key {outcome.claimed}" if outcome.claimed else "an API key of nobody's", outcome.at, said)
 
     def _warn(self, who: str, at: float, said: str) -> None:
         if abs(at - self._told.get(who, 0)) < _AGAIN_SECONDS:

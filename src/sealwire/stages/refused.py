@@ -7,16 +7,30 @@ for its address and for the key that it named, apart, and outside every transact
 
 from __future__ import annotations
 
+import hashlib
+
 from sealwire.call import AddressSpent, Call, CallerSpent
 from sealwire.charges import judge, without_proof
 from sealwire.errors import Problem, Refusal
 from sealwire.ports import BucketStore, Charge
+from sealwire.protocol import apikey
 from sealwire.protocol.ratelimit import Limit, fields, tiers
 
 #: Refusals of a credential that was presented and is none: what somebody hears who tries many.
 _FAILED = frozenset(("signature-mismatch", "key-unknown", "token-invalid", "invitation-invalid"))
 #: Causes of these that are no try: none was sent, or a session went with the start that it was opened in.
 _NO_TRY = frozenset(("absent", "session"))
+
+_SLOTS = 4096
+
+
+def _slot(call: Call) -> str:
+    """
+    Under what an API key that opens nothing is counted: by a part of its digest that is too short to fill a table, for
+    those that were keys once and those that never were alike, so that no answer tells the one from the other.
+    """
+    presented = apikey.presented(call.request.fields.get(b"authorization", b""))
+    return f"slot {int.from_bytes(hashlib.sha256(presented).digest()[:2], 'big') % _SLOTS}"
 
 
 class CountRefused:
@@ -51,15 +65,14 @@ class CountRefused:
         if call.address:
             charges = [Charge(limit, f"failed {who}") for limit, who in tiers(self._per_address, call.address)]
             await self._count(charges, problem, "failures-address", "Too many failed tries came from this address.")
-        if problem.claimed or problem.slug == "token-invalid":
-            # No step tells whether an API key ever was one: what names none is counted too, and nobody hears of it.
-            charges = [Charge(self._per_key, f"failed {problem.claimed}")]
-            told = "Too many tries failed." if problem.claimed else ""
-            await self._count(charges, problem, "failures-key", told)
+        named = _slot(call) if problem.slug == "token-invalid" else problem.claimed
+        if named:
+            charges = [Charge(self._per_key, f"failed {named}")]
+            await self._count(charges, problem, "failures-key", "Too many tries failed.")
 
     async def _count(self, charges: list[Charge], problem: Problem, cause: str, detail: str) -> None:
         spent = await self._buckets.charge(tuple(charges))
-        if detail and not all(one.fits for one in spent):
+        if not all(one.fits for one in spent):
             refusal = Refusal("rate-limited", cause, detail, fields=fields(spent))
             refusal.claimed = problem.claimed  # for those who look after it: whose key is tried
             raise refusal

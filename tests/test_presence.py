@@ -613,3 +613,22 @@ async def test_a_notice_has_no_secret(alice: Person) -> None:
     assert [notice.about for notice in alice.notices] == ["factor-added", "factor-added", "tries", "factor-removed"]
     secrets = [SECRET.decode(), base64.b32encode(SECRET).decode(), alice.code(), WRONG, *codes]
     assert not any(secret in told for secret in secrets)
+
+
+async def test_of_two_codes_of_one_paper_one_is_allowed(alice: Person) -> None:
+    """Both are judged before the cool-down of either has begun: the second one hears of it, and gets nothing."""
+    codes = await alice.presence.add_recovery("alice", "user", HOME)
+    cool, let_go, arrived = alice.asked.cool, asyncio.Event(), asyncio.Semaphore(0)
+
+    async def held(user: str, until: float, decision: Decision) -> bool:
+        arrived.release()
+        await let_go.wait()
+        return await cool(user, until, decision)
+
+    alice.asked.cool = held  # type: ignore[method-assign]
+    allowing = []
+    for code in codes[:2]:
+        allowing.append(asyncio.create_task(alice.presence.allow("alice", code, HOME)))
+        await arrived.acquire()
+    let_go.set()
+    assert sorted(said.result for said in await asyncio.gather(*allowing)) == ["cooling", "right"]

@@ -140,7 +140,8 @@ class Presence:
             return found
         if found.kind == "recovery":
             decision = self._decision("factors-reset", f"{found.kind}/user", user, address)
-            await self._factors.cool(user, self._cooling_until(), decision)
+            if not await self._factors.cool(user, self._cooling_until(), decision):
+                return Said("cooling")  # another code of the same paper was judged at the same time, and came first
             self._tell(user, "factors-reset", "A recovery code was used. For a while nothing more is approved.")
         return Said("right")
 

@@ -737,12 +737,18 @@ async def test_cooling_is_never_shortened(processes: list[Process]) -> None:
 async def test_cooling_by_itself(processes: list[Process]) -> None:
     """Begun without a change of factors, recorded, for this user alone, and never shortened."""
     process, last = processes[0], processes[-1]
-    await process.factors.cool("alice", START + 300, YES)
+    assert await process.factors.cool("alice", START + 300, YES)
     assert await last.factors.cooling_until("alice") == START + 300
     assert await last.factors.cooling_until("bob") == 0
     assert recorded(last) == [YES]
-    await last.factors.cool("alice", START + 200, YES)
+    for until in (START + 200, START + 400):
+        assert not await last.factors.cool("alice", until, YES)
     assert await process.factors.cooling_until("alice") == START + 300
+    assert recorded(last) == [YES]
+    over = YES._replace(at=START + 300)
+    assert await last.factors.cool("alice", START + 500, over)
+    assert not await process.factors.cool("alice", START + 600, over)
+    assert recorded(process) == [YES, over]
 
 
 async def test_moved_once(processes: list[Process]) -> None:

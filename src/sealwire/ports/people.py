@@ -136,8 +136,11 @@ class Factors(Protocol):
     async def move(self, move: Move, user: str, attempt: Attempt, now: float) -> bool:
         """Uses a factor once, for something else than an approval; False if it has moved meanwhile."""
 
-    async def cool(self, user: str, until: float, decision: Decision) -> None:
-        """Until then no factor of this user approves anything, or longer where that was so before."""
+    async def cool(self, user: str, until: float, decision: Decision) -> bool:
+        """
+        Until then no factor of this user approves anything. False, and nothing is changed or recorded, where that is so
+        already at the moment of the decision: of two who begin it at once one does.
+        """
 
     async def cooling_until(self, user: str) -> float:
         """Until when the user's factors approve nothing: 0 or long ago for most."""

@@ -142,10 +142,13 @@ class MemoryApprovals:
             del self._tries[attempt.number]
         return moved
 
-    async def cool(self, user: str, until: float, decision: Decision) -> None:
+    async def cool(self, user: str, until: float, decision: Decision) -> bool:
         """As the port says."""
+        if decision.at < self._cooling.get(user, 0.0):
+            return False
         self._cool(user, until)
         self._ledger.decisions.append(decision)
+        return True
 
     async def cooling_until(self, user: str) -> float:
         """As the port says."""

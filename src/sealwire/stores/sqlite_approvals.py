@@ -218,14 +218,18 @@ class SqliteApprovals:
 
         return await self._file.write(work, _FAULT)
 
-    async def cool(self, user: str, until: float, decision: Decision) -> None:
+    async def cool(self, user: str, until: float, decision: Decision) -> bool:
         """As the port says."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> bool:
+            row = connection.execute("SELECT until FROM cooling WHERE user = ?", (user,)).fetchone()
+            if row is not None and decision.at < row[0]:
+                return False
             _cool(connection, user, until)
             connection.execute(INSERT_DECISION, decision)
+            return True
 
-        await self._file.write(work, _FAULT)
+        return await self._file.write(work, _FAULT)
 
     async def cooling_until(self, user: str) -> float:
         """As the port says."""

@@ -17,7 +17,7 @@ from sealwire.client.exchange import Incoming, Proven
 from sealwire.client.proving import Asked, prove
 from sealwire.client.session import Session, _read
 from sealwire.errors import TABLE
-from sealwire.protocol import envelope, profile, strictjson
+from sealwire.protocol import apikey, envelope, profile, ratelimit, strictjson
 from sealwire.protocol.digest import content_digest
 from sealwire.protocol.handshake import KeyPair, Terms
 from sealwire.protocol.jwk import Signer, b64url, read_jwk, unb64url, verifier_of
@@ -26,6 +26,7 @@ from sealwire.protocol.signature import sign_hmac, signer_of
 
 PAGE = Path(__file__).parents[1].joinpath("docs/protocol.md").read_text("utf-8")
 EXAMPLES: dict[str, str] = dict(re.findall(r"^```text ([a-z.]+)\n(.*?)\n```$", PAGE, re.DOTALL | re.MULTILINE))
+_LIMITS = ((600, "key"), (1200, "address"))
 RECEIVED_HEAD = re.compile(r"([A-Za-z-]+): (.*)")
 
 
@@ -227,6 +228,22 @@ def opened(answer: Proven) -> str:
     return f"{found.header.content_type}\n{envelope.open_sealed(found, key).decode()}"
 
 
+def test_the_api_key_is_whole() -> None:
+    """It has the form and the checksum that the page tells, and is that of the bytes 0 to 31."""
+    request, body = request_of("bearer.request")
+    sent = apikey.presented(request.fields[b"authorization"])
+    assert (sent.decode(), body) == (apikey.write("live", bytes(range(32))), b"")
+    assert apikey.is_whole(sent)
+
+
+def test_the_fields_of_limits() -> None:
+    """What the first call of two whole limits is answered."""
+    spent = [ratelimit.charge(ratelimit.Limit(quota, 60, kind), 0, 1e6)[1] for quota, kind in _LIMITS]
+    made = ratelimit.fields(tuple(spent))
+    written = [(name.lower(), value) for name, value in fields_of(EXAMPLES["limits.fields"].split("\n"))]
+    assert written == list(made)
+
+
 def test_every_example_is_recomputed() -> None:
     """No example stands in the page that no test here looks at."""
     assert set(EXAMPLES) == {
@@ -235,7 +252,7 @@ def test_every_example_is_recomputed() -> None:
         "session.key", "session.request", "session.response", "session.context", "session.keys",
         "curve.key", "curve.request", "curve.response", "curve.context", "curve.keys",
         "sealed.plaintext", "sealed.request", "sealed.response", "sealed.opened",
-        "mac.request", "mac.response", "mac.opened",
+        "mac.request", "mac.response", "mac.opened", "bearer.request", "limits.fields",
     }  # fmt: skip
     assert PAGE.count("```") == 2 * len(EXAMPLES)
 
@@ -245,7 +262,7 @@ def test_the_sections_are_those_that_the_code_cites() -> None:
     assert re.findall(r"^## (.+)$", PAGE, re.MULTILINE) == [
         "Transport", "The request target and the head", "The request signature", "The window", "Server nonces",
         "Enrolment, rotation, revocation", "Replies", "The session", "Sealed bodies", "Discovery", "Saying no",
-        "Idempotency", "Approvals",
+        "API keys", "Limits", "Idempotency", "Approvals",
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from sealwire.call import Rule
 from sealwire.entry import Room, busy
-from sealwire.fronts.asgi import GuardedApp, Message, Receive, Scope, Send
+from sealwire.fronts.asgi import TARGET_EXTENSION, GuardedApp, Message, Receive, Scope, Send
 from sealwire.observers.tally import Tally
 from sealwire.protocol.ratelimit import parse_limit
 from tests.stories.limiting import deliver, told
@@ -17,6 +17,7 @@ from tests.stories.world import Wire
 
 RULES = (
     Rule("/v1/time", frozenset(("GET",)), "open", limits=(parse_limit("100/min per address"),)),
+    Rule("/v1/ticks", frozenset(("GET",)), "open", stream=True),
     Rule("/v1/orders", frozenset(("POST",)), "signed"),
 )
 
@@ -24,35 +25,59 @@ RULES = (
 def test_as_many_as_may_be() -> None:
     """Full with the last one, and not before; who leaves makes room."""
     room = Room(2)
-    with room:
-        assert not room.is_full()
-        with room:
-            assert room.is_full()
-        assert not room.is_full()
-    assert not room.is_full()
-    assert Room(0).is_full()
+    first, second = room.take("192.0.2.1"), room.take("192.0.2.2")
+    assert first is not None
+    assert second is not None
+    assert room.take("192.0.2.3") is None
+    first.leave()
+    third = room.take("192.0.2.3")
+    assert third is not None
+    assert room.take("192.0.2.4") is None
+    assert Room(0).take("") is None
+    second.leave()
+    third.leave()
+    assert room._of == {}
 
 
-async def test_who_waits_for_a_body_takes_no_room() -> None:
+@pytest.mark.parametrize(("most", "share"), [(1, 1), (2, 1), (3, 2), (10, 5)])
+def test_of_one_address_at_most_half(most: int, share: int) -> None:
+    """Whoever calls slow rules from one place leaves room for others; a /64 is one place, and nobody's address none."""
+    room = Room(most)
+    taken = [room.take(f"2001:db8::{number}") for number in range(1, most + 1)]
+    assert [place is not None for place in taken] == [True] * share + [False] * (most - share)
+    others = [room.take("") for _ in range(most - share)]
+    assert all(place is not None for place in others)
+    assert room.take("192.0.2.1") is None
+
+
+async def test_who_waits_for_its_peer_takes_no_room() -> None:
     """While the peer is waited for the room is free; once the part is there, or the peer gone, it is taken again."""
     room, seen = Room(1), []
+    place = room.take("192.0.2.1")
+    assert place is not None
+
+    def is_free() -> bool:
+        other = room.take("192.0.2.1")
+        if other is not None:
+            other.leave()
+        return other is not None
 
     async def part() -> tuple[bytes, bool]:
-        seen.append(room.is_full())
+        seen.append(is_free())
         return b"x", False
 
     async def gone() -> tuple[bytes, bool]:
-        seen.append(room.is_full())
+        seen.append(is_free())
         raise ConnectionError
 
-    with room:
-        assert await room.outside(part)() == (b"x", False)
-        assert room.is_full()
-        with pytest.raises(ConnectionError):
-            await room.outside(gone)()
-        assert room.is_full()
-    assert seen == [False, False]
-    assert not room.is_full()
+    assert await place.reading(part)() == (b"x", False)
+    assert not is_free()
+    with pytest.raises(ConnectionError):
+        await place.reading(gone)()
+    assert not is_free()
+    place.leave()
+    assert seen == [True, True]
+    assert is_free()
 
 
 def test_busy() -> None:
@@ -67,7 +92,7 @@ class Waiting(SealedWorld):
     def __init__(self, folder: Path, most: int) -> None:
         super().__init__(folder, RULES)
         self.may_go = asyncio.Event()
-        self.guard._room = Room(most)
+        self.guard._room = Room(2 * most)  # all of its calls are from one address
         self.app = GuardedApp(self.slow, self.guard)
 
     async def slow(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,3 +189,39 @@ async def test_busy_is_heard_and_health_is_answered(tmp_path: Path) -> None:
     (tally,) = (one for one in world.guard._observers if isinstance(one, Tally))
     await tally.flush()
     assert [(row[2], row[3]) for row in world.ledger.tallies] == [("rate-limited", 1)]
+
+
+async def test_slow_readers_of_a_stream_take_no_room(tmp_path: Path) -> None:
+    """Fifty that do not read on what they are sent, in a room for two: another call is served meanwhile."""
+    world = Waiting(tmp_path, 2)
+    world.may_go.set()
+    writing, reads_on = 0, asyncio.Event()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        nonlocal writing
+        if message["type"] == "http.response.body":
+            writing += 1
+            await reads_on.wait()
+
+    def scope() -> Scope:
+        return {
+            "type": "http", "method": "GET", "path": "/v1/ticks", "raw_path": b"/v1/ticks", "query_string": b"",
+            "headers": [(b"host", b"api.example")], "client": ("192.0.2.1", 4000), "root_path": "",
+            "extensions": {TARGET_EXTENSION: {"target": b"/v1/ticks"}},
+        }  # fmt: skip
+
+    slow = []
+    for number in range(1, 51):
+        slow.append(asyncio.create_task(world.app(scope(), receive, send)))
+        for _ in range(10_000):
+            if writing == number:
+                break
+            await asyncio.sleep(0)
+    assert writing == 50
+    assert (await world.send(Wire("GET", b"/v1/time"))).status_code == 200
+    reads_on.set()
+    await asyncio.gather(*slow)
+    assert world.guard._room._at_work == 0

@@ -27,6 +27,10 @@ E = TypeVar("E")
 Receive = Callable[[], Awaitable[tuple[bytes, bool]]]
 
 
+#: Waits for the peer, and holds no place meanwhile that another call could use.
+Outside = Callable[[Awaitable[None]], Awaitable[None]]
+
+
 class ClientGone(Exception):
     """The connection closed before the body was whole: there is nobody to answer."""
 
@@ -296,7 +300,7 @@ class Call:
     `held` is a read-only view; only the guard adds to what is behind it.
     """
 
-    __slots__ = ("address", "held", "now", "receive", "request", "request_id", "rule")
+    __slots__ = ("address", "held", "now", "outside", "receive", "request", "request_id", "rule")
 
     def __init__(
         self,
@@ -307,6 +311,7 @@ class Call:
         address: str,
         receive: Receive,
         held: Mapping[type, Evidence],
+        outside: Outside | None = None,
     ) -> None:
         self.request = request
         self.rule = rule
@@ -315,6 +320,7 @@ class Call:
         self.address = address
         self.receive = receive
         self.held = held
+        self.outside = outside
 
     def get(self, kind: type[E]) -> E:
         """The evidence of this kind. Raises: KeyError if the stage that earns it has not run: a wiring mistake."""

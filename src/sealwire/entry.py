@@ -7,11 +7,14 @@ Owns: the gate at which an app may ask for a person. Refuses to know: ASGI, stag
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from sealwire.call import Caller, Receive, Rule
+from sealwire.call import Caller, Outside, Receive, Rule
 from sealwire.errors import Refusal
 from sealwire.protocol.message import Headers, Reply, Request
+from sealwire.protocol.ratelimit import network
+
+T = TypeVar("T")
 
 
 class Arrival(NamedTuple):
@@ -37,6 +40,7 @@ class Entry(NamedTuple):
     request_id: str
     sealed_type: bytes | None = None  # the media type that was sealed with the body; None for a call in clear
     gate: Gate | None = None  # where the app may ask for an approval
+    outside: Outside | None = None  # waits for a peer that has to read on
 
     def __repr__(self) -> str:
         return f"Entry({self.request_id}, {self.rule.template})"
@@ -66,35 +70,66 @@ class Gate:
 
 class Room:
     """
-    How many calls may be at work at once. A call that waits for its peer's body is not: whoever sends slowly holds no
-    room that others could use.
+    How many calls may be at work at once, and of one address at most half of them. A call that waits for its peer, to
+    send its body or to read a stream, is not at work: whoever is slow holds no room that others could use.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._share = (most + 1) // 2
         self._at_work = 0
+        self._of: dict[str, int] = {}
 
-    def is_full(self) -> bool:
-        """Whether as many calls are at work as may be."""
-        return self._at_work >= self._most
+    def take(self, address: str) -> Place | None:
+        """A place for a call from this address, None where there is none. Those that nobody knows share nothing."""
+        who = network(address)
+        if self._at_work >= self._most or self._of.get(who, 0) >= self._share:
+            return None
+        place = Place(self, who)
+        self.enter(who)
+        return place
 
-    def __enter__(self) -> None:
+    def enter(self, who: str) -> None:
+        """One is at work, whether there is room or not."""
         self._at_work += 1
+        if who:
+            self._of[who] = self._of.get(who, 0) + 1
 
-    def __exit__(self, *_: object) -> None:
+    def leave(self, who: str) -> None:
+        """One is at work no more."""
         self._at_work -= 1
+        if who:
+            left = self._of[who] - 1
+            if left:
+                self._of[who] = left
+            else:
+                del self._of[who]
 
-    def outside(self, receive: Receive) -> Receive:
-        """Reads as `receive` does, and holds no room while it waits."""
 
-        async def waiting() -> tuple[bytes, bool]:
-            self._at_work -= 1
-            try:
-                return await receive()
-            finally:
-                self._at_work += 1
+class Place:
+    """What one call at work takes, until it is left."""
 
-        return waiting
+    __slots__ = ("_room", "_who")
+
+    def __init__(self, room: Room, who: str) -> None:
+        self._room = room
+        self._who = who
+
+    def leave(self) -> None:
+        """The call is over."""
+        self._room.leave(self._who)
+
+    def reading(self, receive: Receive) -> Receive:
+        """Reads as `receive` does, outside."""
+        return lambda: self.outside(receive())
+
+    async def outside(self, peer: Awaitable[T]) -> T:
+        """Waits for the peer, and takes no place meanwhile."""
+        self._room.leave(self._who)
+        try:
+            return await peer
+        finally:
+            self._room.enter(self._who)
 
 
 def busy() -> Refusal:

@@ -29,7 +29,7 @@ from sealwire.call import (
 )
 from sealwire.challenge import SIGNED, challenge
 from sealwire.desk import Desk
-from sealwire.entry import Arrival, Begin, Enter, Entry, Gate, Room, busy
+from sealwire.entry import Arrival, Begin, Enter, Entry, Gate, Place, Room, busy
 from sealwire.errors import Fault, Problem, Refusal
 from sealwire.pipeline import DEMANDS, OBSERVED, Pipeline
 from sealwire.ports import Clock, DurableNonce, Entropy, IdempotencyClaim, Keyring, Ledger, Observer
@@ -114,11 +114,14 @@ class Guard:
             return Reply(200, ((b"cache-control", b"no-store"),), b"")
         trace = Trace(request_id, now, arrival.address, arrival.method)
         try:
-            if self._room.is_full():
+            taken = self._room.take(arrival.address)
+            if taken is None:
                 reply: Reply | None = await self._turn_away(busy(), None, trace)
             else:
-                with self._room:
-                    reply = await self._serve(arrival, enter, trace)
+                try:
+                    reply = await self._serve(arrival, enter, trace, taken)
+                finally:
+                    taken.leave()
         except ClientGone:
             trace.code, trace.decision = "client-gone", "failed"
             if trace.call is not None:
@@ -142,11 +145,11 @@ class Guard:
         if self._closing is not None:
             await self._closing()
 
-    async def _serve(self, arrival: Arrival, enter: Enter, trace: Trace) -> Reply | None:
+    async def _serve(self, arrival: Arrival, enter: Enter, trace: Trace, taken: Place) -> Reply | None:
         held: dict[type, Evidence] = {}
         try:
             # 1. arrive, 2. match: one reading of the head, one rule, one reading of the clock
-            call = trace.call = self._read(arrival, held, trace)
+            call = trace.call = self._read(arrival, held, trace, taken)
             # 3. to 8. the stages of the rule's profile
             refusal = await self._run_stages(call, held)
             # 9. record and enter, 10. return
@@ -159,7 +162,7 @@ class Guard:
             _LOG.error("the guard failed on %s: %s", trace.request_id, place(failure))
             return await self._turn_away(Fault("internal", "bug"), trace.call, trace)
 
-    def _read(self, arrival: Arrival, held: dict[type, Evidence], trace: Trace) -> Call:
+    def _read(self, arrival: Arrival, held: dict[type, Evidence], trace: Trace, taken: Place) -> Call:
         headers, fields = read_head(arrival.headers)
         authority = read_authority(fields.get(b"host"), self._deployment.authorities)
         target = read_target(arrival.target)
@@ -178,9 +181,9 @@ class Guard:
             self._deployment.origin.partition(":")[0],
         )
         view = MappingProxyType(held)
-        receive = self._room.outside(arrival.receive)
+        receive = taken.reading(arrival.receive)
         receive = Kept(receive) if rule.observe else receive
-        return Call(request, rule, trace.at, trace.request_id, arrival.address, receive, view)
+        return Call(request, rule, trace.at, trace.request_id, arrival.address, receive, view, taken.outside)
 
     async def _run_stages(self, call: Call, held: dict[type, Evidence]) -> Problem | None:
         """Each stage in turn. In observe mode the first refusal that may be observed is answered, not raised."""
@@ -287,7 +290,7 @@ class Guard:
         assured = call.get(Assured) if Assured in call.held and caller is not None else None
         gate = None if assured is None else Gate(None if assured.shown is None else assured.shown.sentence)
         request, rule, content = call.request, call.rule, call.content()
-        entry = Entry(request, rule, caller, content, call.request_id, sealed_type=_sealed_type(call), gate=gate)
+        entry = Entry(request, rule, caller, content, call.request_id, _sealed_type(call), gate, call.outside)
         try:
             reply = await enter(entry, begin)
         except Exception:
@@ -347,9 +350,8 @@ class Guard:
             # The rest of the body would be read and thrown away otherwise: nobody pours into a call that is over.
             reply = Reply(reply.status, (*reply.headers, (b"connection", b"close")), reply.body)
         if call is None:
-            return Reply(
-                reply.status, (*reply.headers, *_UNRULED, (b"x-request-id", trace.request_id.encode())), reply.body
-            )
+            fields = (*reply.headers, *_UNRULED, (b"x-request-id", trace.request_id.encode()))
+            return Reply(reply.status, fields, reply.body)
         hardened = _closing(await self._pipeline.replies["open"][0](call, reply), reply)
         proven = FirstSeen in call.held or Caller in call.held
         if not proven or problem.slug in UNPROVEN or problem.slug == "audit-unavailable":

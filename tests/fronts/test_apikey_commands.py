@@ -213,7 +213,10 @@ def test_every_act_is_recorded(here: Path) -> None:
         assert admin.revoke_apikey(board)
         assert admin.revoke_key(key.keyid)
         assert not admin.revoke_key("none")
-        admin.revoke_client("cli_bot")
+        admin.make_apikey("wall", client=bot)
+        (wall,) = [one for one in admin.apikeys() if one.name == "wall"]
+        assert admin.revoke_client("cli_bot") == 1
+        assert admin.revoke_client("cli_bot") == 0
         policy = policy_version(here / CONFIG)
     with closing(sqlite3.connect(here / ".sealwire" / "sealwire.db")) as connection:
         rows = connection.execute("SELECT outcome, code, client, user, key, address, policy FROM decisions").fetchall()
@@ -225,6 +228,7 @@ def test_every_act_is_recorded(here: Path) -> None:
         ("client-bound", by, "cli_bot", "alice", "", *where),
         ("apikey-revoked", by, "cli_bot", "alice", board.id, *where),
         ("key-revoked", by, "cli_bot", "alice", key.keyid, *where),
+        ("apikey-made", by, "cli_bot", "alice", wall.id, *where),
         ("client-ended", by, "cli_bot", "alice", "", *where),
     ]
 

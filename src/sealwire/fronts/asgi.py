@@ -269,7 +269,8 @@ class _Answer:
         elif message["type"] == "http.response.body":
             self.whole = not message.get("more_body", False)
             if self._entry.rule.stream:
-                await self._send(message)
+                sending = self._send(message)
+                await (sending if self._entry.outside is None else self._entry.outside(sending))
                 return
             chunk = message.get("body", b"")
             self._size += len(chunk)

@@ -91,7 +91,9 @@ class BucketStore(Protocol):
     Counts calls against limits on a monotonic clock. All charges of one call are decided in one atomic step: either
     every bucket is charged or none. Not durable. Nobody retries; a failure is a Fault store-unavailable.
 
-    Bounded, with what strangers can fill (addresses and their sites) apart from what callers fill.
+    Bounded, with what strangers can fill (addresses and their sites) apart from what callers fill. A limit of a
+    client's or an API key's own that is changed finds spent what was spent (`ratelimit.OWN`); another limit of a rule
+    has buckets of its own.
     """
 
     async def look(self, charges: tuple[Charge, ...]) -> tuple[Spent, ...]:

@@ -21,6 +21,8 @@ _FORM = re.compile(rf"([1-9][0-9]{{0,8}})/(s|second|min|minute|hour|day)(?: per 
 PERIODS = {"s": 1, "second": 1, "min": 60, "minute": 60, "hour": 3600, "day": 86400}
 #: Kinds whose buckets anybody can make up, by coming from many addresses.
 OF_STRANGERS = frozenset(("address", "site"))
+#: Kinds of limits that a client or an API key has of its own. What was spent of one stays spent when it is changed.
+OWN = frozenset(("client-own", "key-own"))
 #: One IPv6 subscriber holds a /64, and often a whole /56 (RFC 6177): all of that may as much as so many of its parts.
 SITE_SHARE = 4
 #: Makes a Spent of its fields in a third less time; every call makes some.

@@ -12,7 +12,7 @@ from collections import deque
 from sealwire.call import Session
 from sealwire.errors import Fault
 from sealwire.ports import LATE_SECONDS, SESSIONS_OF_A_KEY, Charge, Claimed, Clock, Counted, Entropy
-from sealwire.protocol.ratelimit import OF_STRANGERS, Spent, charge
+from sealwire.protocol.ratelimit import OF_STRANGERS, OWN, Spent, charge
 from sealwire.protocol.window import SKEW_SECONDS
 
 LIVE_NONCES = 100_000
@@ -123,7 +123,7 @@ class MemoryBuckets:
         kept, spent = [], []
         for limit, bucket in charges:
             quota, period, kind = limit
-            arrivals, name = every.get(kind, callers), (bucket, quota, period)
+            arrivals, name = every.get(kind, callers), (bucket, 0 if kind in OWN else quota, period)
             arrival, one = charge(limit, arrivals.get(name, 0.0), now)
             if not one.fits:
                 fits = False

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sealwire.errors import Fault, Misuse
 from sealwire.ports import Charge, Claimed, Clock, Entropy
-from sealwire.protocol.ratelimit import OF_STRANGERS, Limit, Spent, charge
+from sealwire.protocol.ratelimit import OF_STRANGERS, OWN, Limit, Spent, charge
 from sealwire.protocol.window import SKEW_SECONDS
 
 LIVE_NONCES = 100_000
@@ -146,7 +146,8 @@ class SqliteFast:
         kept: dict[str, tuple[str, str, float]] = {}
         fresh = []
         for limit, bucket in charges:
-            name, kind = f"{bucket} {limit.quota}/{limit.period_seconds}", _kind(limit)
+            quota = 0 if limit.kind in OWN else limit.quota
+            name, kind = f"{bucket} {quota}/{limit.period_seconds}", _kind(limit)
             row = self._connection.execute(select, (name,)).fetchone()
             if row is None and name not in kept:
                 fresh.append(kind)

@@ -122,6 +122,10 @@ class Admin:
         """Ends an API key for ever, at once."""
         return _run(self._clients.revoke(found))
 
+    def find_apikey(self, secret: str) -> ApiKeyRecord | None:
+        """The API key that has or had this secret, in whatever state."""
+        return _run(self._clients.find(secret))
+
     def apikeys(self, client: str | None = None) -> list[ApiKeyRecord]:
         """All API keys, or one client's, oldest first."""
         return _run(self._clients.apikeys(client))

@@ -35,6 +35,7 @@ _DAY = 86_400
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ID_BYTES, _SECRET_BYTES = 12, 32
 _MOST_ENTRIES = 20
+_FROZEN = "its user froze this client; only the operator can let it go on: sealwire client thaw"
 
 
 class Who(NamedTuple):
@@ -106,6 +107,10 @@ class Clients:
         """A client's API keys, or everybody's, oldest first."""
         return await self._ports.apikeys.apikeys(client)
 
+    async def find(self, secret: str) -> ApiKeyRecord | None:
+        """The API key that has or had this secret, in whatever state."""
+        return await self._ports.apikeys.apikey(digest_of(self._ports.keyring, secret.encode("utf-8")))
+
     async def uses(self, client: str | None = None) -> list[Use]:
         """How credentials were used in the last 30 days."""
         return await self._ports.uses.uses(client)
@@ -140,7 +145,7 @@ class Clients:
         if client is None:
             await self._judge_room(user)
         elif await self._is_frozen(client.id):
-            raise ValueError("its user froze this client; only the operator can let it go on: sealwire client thaw")
+            raise ValueError(_FROZEN)
         elif await self._live(client) >= MOST_APIKEYS:
             raise ValueError(f"a client has at most {MOST_APIKEYS} API keys; end one first")
 
@@ -210,7 +215,8 @@ class Clients:
         apikey_id = identifier(APIKEY_PREFIX, int(now * 1000), self._ports.entropy(RANDOM_BYTES))
         made = NewApiKey(client.id, name, terms.scopes, terms.bounds(apikey_id), digest, now, now + days * _DAY)
         decision = self._decision("apikey-made", who, client.id, client.user or "", apikey_id)
-        await self._ports.apikeys.add_apikey(made, client if new else None, decision)
+        if not await self._ports.apikeys.add_apikey(made, client if new else None, decision):
+            raise ValueError(_FROZEN)
         self._tell(client.user, "apikey-made", f"The API key “{name}” of “{client.name}” was made.")
         return written
 
@@ -275,8 +281,14 @@ def _network(text: str) -> str:
         raise ValueError(said)
     try:
         found = ipaddress.ip_network(text.strip(), strict=False)
+        given = ipaddress.ip_interface(text.strip()).ip
     except ValueError:
         raise ValueError(said) from None
+    if given != found.network_address:
+        raise ValueError(f'"{text[:60]}" is an address within a network; did you mean "{found}"?')
+    if isinstance(found, ipaddress.IPv6Network) and found.prefixlen >= 96 and found.network_address.ipv4_mapped:
+        # As callers are known, whatever socket they come by.
+        found = ipaddress.IPv4Network((found.network_address.ipv4_mapped, found.prefixlen - 96))
     return str(found)
 
 

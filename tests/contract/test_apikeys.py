@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -179,6 +179,9 @@ async def test_frozen_with_its_client(desks: list[Desk]) -> None:
     assert not await other.apikeys.rotate_apikey("apk_1", b"3" * 32, 600, END, decided("no"))
     assert await other.apikeys.apikey(b"3" * 32) is None
     assert [key.state for key in await other.apikeys.apikeys()] == ["frozen", "revoked"]
+    assert not await other.apikeys.add_apikey(new("apk_3", b"3" * 32), None, decided("way around"))
+    assert "way around" not in other.decisions()
+    assert await other.apikeys.apikey(b"3" * 32) is None
     assert await other.approvals.thaw("cli_a", decided("thaw")) == 1
     assert [await opens(one, digest * 32, START) for digest in (b"1", b"2")] == ["", "revoked"]
 
@@ -430,13 +433,14 @@ async def test_a_decision_that_cannot_be_written_undoes_the_act(tmp_path: Path) 
     bad = decided("bad")._replace(outcome=None)  # type: ignore[arg-type]  # the ledger refuses a row without it
     bounds = Bounds("apk_1", ADDRESSES, ())
     other = Client("Bot", "bob", frozenset(), Bounds("cli_b", (), ()), START)
-    for act in (
+    acts: tuple[Callable[[], Awaitable[bool]], ...] = (
         lambda: kept.add_apikey(new("apk_2", b"2" * 32, "cli_b"), other, bad),
         lambda: kept.rotate_apikey("apk_1", b"2" * 32, 600, END + DAY, bad),
         lambda: kept.revoke_apikey("apk_1", bad),
         lambda: kept.bind_apikey(frozenset(), bounds, bad),
         lambda: kept.bind_client(frozenset(), bounds._replace(owner="cli_a"), bad),
-    ):
+    )
+    for act in acts:
         with pytest.raises(Fault, match="store-unavailable/directory"):
             await act()
     assert [(await kept.apikeys()), (await kept.clients()), await kept.apikey(b"1" * 32)] == before

@@ -158,3 +158,16 @@ async def test_wait_and_reset(workers: list[BucketStore], clock: SetClock) -> No
     clock.elapsed += 45
     (left,) = await workers[0].look((Charge(FEW, "k"),))
     assert (left.remaining, left.reset_seconds) == (1, 35.0)
+
+
+@pytest.mark.parametrize("kind", ["client-own", "key-own"])
+async def test_a_limit_of_ones_own_that_is_changed(workers: list[BucketStore], clock: SetClock, kind: str) -> None:
+    """What was spent stays spent: whoever makes it smaller, step by step, gets no fresh burst each time."""
+    accepted = 0
+    for quota in range(60, 40, -1):
+        for _ in range(60):
+            (spent,) = await workers[accepted % len(workers)].charge((Charge(Limit(quota, 60, kind), "own cli_a"),))
+            accepted += spent.fits
+    assert accepted == 60
+    clock.elapsed += 60
+    assert (await workers[0].charge((Charge(Limit(41, 60, kind), "own cli_a"),)))[0].remaining == 40

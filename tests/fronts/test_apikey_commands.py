@@ -338,3 +338,18 @@ def test_wrong_usage(here: Path, line: str, said: str) -> None:
     assert done.code == 2
     assert said in done.err + done.out
     assert kept(here)[0] == []
+
+
+def test_a_secret_that_was_found(here: Path) -> None:
+    """It is looked up from a pipe, whatever became of it; on a command line it is refused, and not said once more."""
+    with Admin(here / CONFIG) as admin:
+        secret = admin.make_apikey("lost", user="alice", scopes=frozenset(("read",)))
+        (lost,) = [one for one in admin.apikeys() if one.name == "lost"]
+        admin.rotate_apikey(lost, overlap_seconds=0)
+    told = sealwire(here, "--config", CONFIG, "apikey", "find", stdin=f"{secret}\n")
+    assert (told.code, told.out) == (0, f"{lost.id}\t{lost.client}\tlost\tretired\n")
+    none = sealwire(here, "--config", CONFIG, "apikey", "find", stdin="sw_test_sk_0\n")
+    assert (none.code, none.out) == (5, "")
+    refused = sealwire(here, "--config", CONFIG, "apikey", "revoke", secret)
+    assert (refused.code, refused.out, "apikey find" in refused.err) == (2, "", True)
+    assert secret not in refused.err

@@ -68,8 +68,11 @@ class ApiKeys(Protocol):
     async def clients(self, user: str | None = None) -> list[Client]:
         """All clients, or a user's, oldest first."""
 
-    async def add_apikey(self, new: NewApiKey, client: Client | None, decision: Decision) -> None:
-        """Keeps an API key, and its client first where that is new."""
+    async def add_apikey(self, new: NewApiKey, client: Client | None, decision: Decision) -> bool:
+        """
+        Keeps an API key, and its client first where that is new. False, and nothing is kept, where the client is
+        frozen: that a freeze came first is judged in the same transaction.
+        """
 
     async def rotate_apikey(
         self, apikey: str, digest: bytes, overlap_seconds: int, expires_at: float, decision: Decision

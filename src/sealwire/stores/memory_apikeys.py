@@ -49,8 +49,11 @@ class MemoryApiKeys:
         found = [client for client in every.values() if user is None or client.user == user]
         return sorted(found, key=lambda client: client.made_at)
 
-    async def add_apikey(self, new: NewApiKey, client: Client | None, decision: Decision) -> None:
+    async def add_apikey(self, new: NewApiKey, client: Client | None, decision: Decision) -> bool:
         """As the port says."""
+        states = [key.state for key in await self._directory.keys(new.client)]
+        if "frozen" in (*states, *(one.state for one in self._held.values() if one.client == new.client)):
+            return False
         if client is not None:
             self._clients[client.id] = client
         owner = next(one for one in await self.clients() if one.id == new.client)
@@ -63,6 +66,7 @@ class MemoryApiKeys:
         self._settle(new.bounds.owner)
         self._secrets[new.digest] = (new.bounds.owner, None)
         self._ledger.decisions.append(decision)
+        return True
 
     async def rotate_apikey(
         self, apikey: str, digest: bytes, overlap_seconds: int, expires_at: float, decision: Decision

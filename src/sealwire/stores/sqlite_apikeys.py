@@ -30,6 +30,12 @@ _CLIENT = "SELECT id, name, user, scopes, addresses, limits, created FROM client
 _ADD_CLIENT = "INSERT INTO clients (id, name, user, scopes, addresses, limits, created) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
+_FROZEN = (
+    "SELECT 1 FROM keys WHERE client = ?1 AND frozen = 1 AND state <> 'revoked'"
+    " UNION ALL SELECT 1 FROM apikeys WHERE client = ?1 AND frozen = 1 AND state <> 'revoked'"
+)
+
+
 class SqliteApiKeys:
     """ApiKeys and Uses on a SqliteFile."""
 
@@ -55,10 +61,12 @@ class SqliteApiKeys:
             rows = self._file.read(_CLIENT + " WHERE user = ? ORDER BY created", user)
         return [_client(row) for row in rows]
 
-    async def add_apikey(self, new: NewApiKey, client: Client | None, decision: Decision) -> None:
+    async def add_apikey(self, new: NewApiKey, client: Client | None, decision: Decision) -> bool:
         """As the port says."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> bool:
+            if connection.execute(_FROZEN, (new.client,)).fetchone():
+                return False
             if client is not None:
                 bound = (client.id, client.name, client.user, listed(client.scopes), *_kept(client.bounds))
                 connection.execute(_ADD_CLIENT, (*bound, client.made_at))
@@ -70,8 +78,9 @@ class SqliteApiKeys:
             connection.execute(sql, (*values, new.made_at, new.expires_at))
             connection.execute("INSERT INTO apikey_secrets VALUES (?, ?, NULL)", (new.digest, new.bounds.owner))
             connection.execute(INSERT_DECISION, decision)
+            return True
 
-        await self._file.write(work, _FAULT)
+        return await self._file.write(work, _FAULT)
 
     async def rotate_apikey(
         self, apikey: str, digest: bytes, overlap_seconds: int, expires_at: float, decision: Decision

@@ -1,7 +1,8 @@
-"""`sealwire apikey …`: create, list, rotate, revoke."""
+"""`sealwire apikey …`: create, list, find, rotate, revoke."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from sealwire.errors import Misuse
 from sealwire.fronts.cli.clients import AddressesOption, LimitsOption, ScopesOption, words
 from sealwire.fronts.cli.options import Ended, JsonOption, confirmed, wrong_usage
 from sealwire.fronts.cli.records import apikey_members, minute, print_json
+from sealwire.protocol.apikey import is_ours
 
 if TYPE_CHECKING:
     from sealwire.admin import Admin
@@ -88,6 +90,30 @@ def list_apikeys(
 
 
 @app.command()
+def find(context: typer.Context, as_json: JsonOption = False) -> None:
+    """
+    Say which API key a secret is that was found somewhere: it is asked for, or read from a pipe, and never an argument,
+    which others would see. Then revoke it by its id, and give its user a new one.
+    """
+    from sealwire.admin import Admin  # noqa: PLC0415  # a caller's machine carries no server
+
+    if sys.stdin.isatty():
+        if context.obj.no_input:
+            wrong_usage("apikey find asks for the secret; give it on stdin, or without --no-input")
+        secret = str(typer.prompt("The secret", hide_input=True, err=True))
+    else:
+        secret = sys.stdin.readline()
+    with Admin(context.obj.config) as admin:
+        found, uses, now = admin.find_apikey(secret.strip()), admin.last_uses(), admin.now()
+    if found is None:
+        raise Ended("no API key here has or had this secret", 5)
+    if as_json:
+        print_json(apikey_members(found, uses.get(found.id), now))
+    else:
+        typer.echo("\t".join((found.id, found.client, found.name, found.why_not(now) or "active")))
+
+
+@app.command()
 def rotate(
     context: typer.Context,
     apikey: ApiKeyArgument,
@@ -120,6 +146,7 @@ def revoke(
     """End an API key, for ever and at once."""
     from sealwire.admin import Admin  # noqa: PLC0415  # a caller's machine carries no server
 
+    _judge_no_secret(apikey)
     confirmed("apikey revoke ends this API key", apikey, confirm)
     with Admin(context.obj.config) as admin:
         admin.revoke_apikey(_found(admin, apikey))
@@ -127,6 +154,7 @@ def revoke(
 
 
 def _found(admin: Admin, name: str) -> ApiKeyRecord:
+    _judge_no_secret(name)
     every = admin.apikeys()
     found = [each for each in every if each.id == name] or [each for each in every if each.name == name]
     if len(found) > 1:
@@ -134,3 +162,11 @@ def _found(admin: Admin, name: str) -> ApiKeyRecord:
     if not found:
         raise Ended(f"there is no API key {name}; sealwire apikey list shows those there are", 5)
     return found[0]
+
+
+def _judge_no_secret(name: str) -> None:
+    """A secret on a command line is in the history, and others saw it: it is not said once more."""
+    if is_ours(name.encode("utf-8", "replace")):
+        wrong_usage(
+            "that is a secret, and others can see a command line: say the id (sealwire apikey find), and revoke it"
+        )

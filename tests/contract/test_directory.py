@@ -1,14 +1,17 @@
 """What Directory promises, held against every adapter."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sealwire.errors import Refusal
-from sealwire.ports import Directory, Enrolled, Invitation
-from tests.contract.adapters import DAY, KINDS, START, SetClock, a_key, durable
+from sealwire.errors import Fault, Refusal
+from sealwire.ports import Decision, Directory, Enrolled, Invitation
+from sealwire.stores.sqlite_directory import SqliteDirectory
+from sealwire.stores.sqlite_file import SqliteFile
+from tests.contract.adapters import DAY, KINDS, START, Desk, SetClock, a_key, apikeys, durable
 
 
 @pytest.fixture(params=KINDS)
@@ -16,6 +19,18 @@ def directory(request: pytest.FixtureRequest, clock: SetClock, tmp_path: Path) -
     """Each directory."""
     with durable(request.param, clock, tmp_path) as (_, opened):
         yield opened
+
+
+@pytest.fixture(params=KINDS)
+def desks(request: pytest.FixtureRequest, clock: SetClock, tmp_path: Path) -> Iterator[list[Desk]]:
+    """The directory and its decisions as each process sees them."""
+    with apikeys(request.param, clock, tmp_path) as opened:
+        yield opened
+
+
+def ending(named: str, at: float = START) -> Decision:
+    """The decision that ends an invitation."""
+    return Decision(f"end of {named}", at, "invitation-ended", "user", "", "alice", named, "192.0.2.9", "", "", "p")
 
 
 async def invite(directory: Directory, name: str, client: str = "") -> None:
@@ -92,6 +107,88 @@ async def test_an_invitation_can_add_a_key(directory: Directory) -> None:
     assert (await directory.enrol("b", a_key(), "cli_new", "phone", START + 1)).client == "cli_a"
     assert [key.name for key in await directory.keys("cli_a")] == ["laptop", "phone"]
     assert [one.id for one in await directory.invitations()] == ["a", "b"]
+
+
+async def test_whose_invitations(directory: Directory) -> None:
+    """All, or one user's, spent or not; those that end first come first."""
+    for name, user, seconds in (
+        ("late", "alice", 90),
+        ("his", "bob", 60),
+        ("soon", "alice", 30),
+        ("no one's", None, 9),
+    ):
+        await directory.add_invitation(Invitation(name, "bot", "", user, frozenset(), (), b"w", START + seconds))
+    await directory.enrol("soon", a_key(), "cli_a", "laptop", START)
+    assert [one.id for one in await directory.invitations()] == ["no one's", "soon", "his", "late"]
+    assert [one.id for one in await directory.invitations("alice")] == ["soon", "late"]
+    assert await directory.invitations("carol") == []
+
+
+async def test_an_ended_invitation_opens_nothing(desks: list[Desk]) -> None:
+    """Ended by one process, it enrols at no other, not even a call that began before; it ends once and for good."""
+    one, other = desks[0], desks[-1]
+    for name in ("a", "b"):
+        await invite(one.directory, name)
+    assert await one.directory.end_invitation("a", ending("a", START + 59))
+    assert not await other.directory.end_invitation("a", ending("again", START + 59))
+    assert not await other.directory.end_invitation("a", ending("again", START - DAY))
+    for now in (START - DAY, START, START + 59):
+        with pytest.raises(Refusal, match="invitation-invalid/expired"):
+            await other.directory.enrol("a", a_key(), "cli_a", "laptop", now)
+    ended = await other.directory.invitation("a")
+    assert ended is not None
+    assert (ended.used_by, ended.expires_at <= START) == ("", True)
+    assert (await other.directory.enrol("b", a_key(), "cli_b", "laptop", START)).client == "cli_b"
+    assert other.decisions() == ["end of a"]
+
+
+async def test_what_is_no_invitation_that_waits_does_not_end(desks: list[Desk]) -> None:
+    """A spent one keeps its key, and the same answer for it; a late one and none end nothing; no decision is left."""
+    one, other = desks[0], desks[-1]
+    key = a_key()
+    for name in ("spent", "late"):
+        await invite(one.directory, name)
+    enrolled = await one.directory.enrol("spent", key, "cli_a", "laptop", START)
+    for name, at in (("spent", START), ("late", START + 60), ("none", START)):
+        assert not await other.directory.end_invitation(name, ending(name, at))
+    assert await other.directory.enrol("spent", key, "cli_x", "laptop", START + 1) == enrolled
+    assert (await other.directory.enrol("late", a_key(), "cli_b", "n", START + 59)).client == "cli_b"
+    assert other.decisions() == []
+
+
+async def test_ended_or_spent_never_both(desks: list[Desk]) -> None:
+    """At once, in two processes: whoever was told that it ended has no key of it, and its decision is there."""
+    one, other = desks[0], desks[-1]
+    names = [str(number) for number in range(20)]
+    for name in names:
+        await invite(one.directory, name)
+    # Each process ends every other one and enrols with the rest, so that either may come first.
+    tries: list[Coroutine[Any, Any, bool | Enrolled]] = []
+    for number, name in enumerate(names):
+        ends, enrols = (one, other) if number % 2 else (other, one)
+        tries.append(ends.directory.end_invitation(name, ending(name)))
+        tries.append(enrols.directory.enrol(name, a_key(), f"cli_{name}", "n", START))
+    outcomes = await asyncio.gather(*tries, return_exceptions=True)
+    ended = [name for name, outcome in zip(names, outcomes[::2], strict=True) if outcome is True]
+    spent = [name for name, outcome in zip(names, outcomes[1::2], strict=True) if isinstance(outcome, Enrolled)]
+    assert sorted(ended + spent) == sorted(names)
+    assert sorted(key.client for key in await one.directory.keys()) == sorted(f"cli_{name}" for name in spent)
+    assert sorted(one.decisions()) == sorted(f"end of {name}" for name in ended)
+
+
+async def test_an_end_that_is_not_recorded_is_none(tmp_path: Path) -> None:
+    """One transaction: without its decision the invitation goes on."""
+    file = SqliteFile(tmp_path / "durable.db")
+    directory = SqliteDirectory(file)
+    await invite(directory, "a")
+    refuses = "CREATE TRIGGER full BEFORE INSERT ON decisions BEGIN SELECT RAISE(ABORT, 'full'); END"
+    await file.write(lambda connection: connection.execute(refuses), ("store-unavailable", "directory"))
+    with pytest.raises(Fault, match="store-unavailable"):
+        await directory.end_invitation("a", ending("a"))
+    kept = await directory.invitation("a")
+    assert kept is not None
+    assert kept.expires_at == START + 60
+    file.close()
 
 
 async def test_rotation(directory: Directory) -> None:

@@ -263,8 +263,14 @@ class Directory(Protocol):
     async def add_invitation(self, invitation: Invitation, decision: Decision | None = None) -> None:
         """Keeps a new invitation, and records the decision with it."""
 
-    async def invitations(self) -> list[Invitation]:
-        """All that are kept, those that end first at the head."""
+    async def invitations(self, user: str | None = None) -> list[Invitation]:
+        """All that are kept, or one user's, those that end first at the head."""
+
+    async def end_invitation(self, invitation: str, decision: Decision) -> bool:
+        """
+        Ends an invitation that waits at the decision's moment, and records the decision with it: no key is enrolled
+        with it from then on, by whatever clock. False if there is none of this id, or it is spent or late.
+        """
 
     async def enrol(self, invitation: str, verifier: Verifier, client: str, name: str, now: float) -> Enrolled:
         """

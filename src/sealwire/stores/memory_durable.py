@@ -114,9 +114,19 @@ class MemoryDirectory:
         if decision is not None:
             self.record(decision)
 
-    async def invitations(self) -> list[Invitation]:
+    async def invitations(self, user: str | None = None) -> list[Invitation]:
         """As the port says."""
-        return list(self._invitations.values())
+        found = [one for one in self._invitations.values() if user is None or one.user == user]
+        return sorted(found, key=lambda one: one.expires_at)
+
+    async def end_invitation(self, invitation: str, decision: Decision) -> bool:
+        """As the port says."""
+        found = self._invitations.get(invitation)
+        if found is None or found.used_by or decision.at >= found.expires_at:
+            return False
+        self._invitations[invitation] = found._replace(expires_at=0)
+        self.record(decision)
+        return True
 
     async def enrol(self, invitation: str, verifier: Verifier, client: str, name: str, now: float) -> Enrolled:
         """As the port says."""

@@ -59,9 +59,20 @@ class SqliteDirectory:
         rows = self._file.read(_INVITATION + " WHERE id = ?", invitation)
         return _invitation(rows[0]) if rows else None
 
-    async def invitations(self) -> list[Invitation]:
+    async def invitations(self, user: str | None = None) -> list[Invitation]:
         """As the port says."""
-        return [_invitation(row) for row in self._file.read(_INVITATION + " ORDER BY expires")]
+        if user is None:
+            rows = self._file.read(_INVITATION + " ORDER BY expires")
+        else:
+            rows = self._file.read(_INVITATION + " WHERE user = ? ORDER BY expires", user)
+        return [_invitation(row) for row in rows]
+
+    async def end_invitation(self, invitation: str, decision: Decision) -> bool:
+        """As the port says."""
+        # Not the moment itself: a call that began before it may be enrolling now.
+        sql = "UPDATE invitations SET expires = 0 WHERE id = ? AND used_by = '' AND expires > ?"
+        values = (invitation, decision.at)
+        return bool(await self._file.write(lambda connection: _changed(connection, sql, values, decision), _FAULT))
 
     async def add_invitation(self, invitation: Invitation, decision: Decision | None = None) -> None:
         """As the port says."""

@@ -188,9 +188,13 @@ class Admin:
             raise Misuse(f"{len(found)} clients are called {name}: give the id, {' or '.join(c.id for c in found)}")
         return found[0] if found else None
 
-    def invitations(self) -> list[Invitation]:
-        """All invitations, spent or not."""
-        return _run(self._ports.directory.invitations())
+    def invitations(self, *, waiting: bool = False) -> list[Invitation]:
+        """All invitations, spent or not, or those that wait alone; those that end first at the head."""
+        return _run(self._clients.invitations() if waiting else self._ports.directory.invitations())
+
+    def end_invitation(self, invitation_id: str) -> bool:
+        """Ends an invitation at once, so that it enrols no key; False if none of this id waits."""
+        return _run(self._clients.end_invitation(invitation_id))
 
     def revoke_key(self, keyid: str) -> bool:
         """Ends a key for ever, at once; False if there is none."""

@@ -138,6 +138,19 @@ class Clients:
         )
         return f"sw_{self._mode}_inv_{invitation_id}.{secret}.{ports.keyring.verifier.keyid}"
 
+    async def invitations(self, user: str | None = None) -> list[Invitation]:
+        """A user's invitations that wait, or everybody's, those that end first at the head."""
+        now = self._ports.clock.now()
+        return [one for one in await self._ports.directory.invitations(user) if one.waits_at(now)]
+
+    async def end_invitation(self, invitation_id: str, user: str | None = None, who: Who = OPERATOR) -> bool:
+        """Ends an invitation that waits, of this user or of anybody, at once; False if there is none such."""
+        found = await self._ports.directory.invitation(invitation_id)
+        if found is None or user not in (None, found.user):
+            return False
+        decision = self._decision("invitation-ended", who, found.client, found.user or "", found.id)
+        return await self._ports.directory.end_invitation(found.id, decision)
+
     async def room_for(self, name: str, user: str | None, days: int, client: Client | None = None) -> None:
         """Asked before a code is used up for a new client or an API key of `client`. Raises: ValueError."""
         _judge_name(name)

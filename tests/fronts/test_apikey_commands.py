@@ -1,4 +1,4 @@
-"""`sealwire apikey`, `sealwire client bind`, and the bounds of an invitation, as an operator runs them."""
+"""`sealwire apikey`, `sealwire client bind`, and the bounds and the end of an invitation, as an operator runs them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import pytest
 from sealwire.admin import Admin
 from sealwire.config import policy_version
 from sealwire.demo.state import DemoState
-from sealwire.errors import Misuse
+from sealwire.errors import Misuse, Refusal
+from sealwire.ports import Invitation
 from sealwire.ports.apikeys import Use
 from sealwire.protocol import apikey
 from sealwire.protocol.jwk import load_verifier
@@ -59,6 +60,11 @@ def shown(here: Path, line: str) -> list[dict[str, object]]:
     assert (done.code, done.err) == (0, "")
     found = json.loads(done.out)
     return found if isinstance(found, list) else [found]
+
+
+def id_of(invitation: str) -> str:
+    """What is said of an invitation that is no secret."""
+    return invitation.split("_inv_")[1].partition(".")[0]
 
 
 def kept(here: Path) -> tuple[object, ...]:
@@ -200,7 +206,9 @@ def test_every_act_is_recorded(here: Path) -> None:
     """What an operator did, to whom, under which policy, is in the ledger, act by act."""
     key = fresh()
     with Admin(here / CONFIG) as admin:
-        invitation = admin.invite("bot", user="alice").split("_inv_")[1].partition(".")[0]
+        unused, invitation = (id_of(admin.invite(name, user="alice")) for name in ("lost", "bot"))
+        assert admin.end_invitation(unused)
+        assert not admin.end_invitation(unused)
         ports = admin._ports
         verifier = load_verifier(key.jwk)
         asyncio.run(ports.directory.enrol(invitation, verifier, "cli_bot", "bot", ports.clock.now()))
@@ -213,6 +221,7 @@ def test_every_act_is_recorded(here: Path) -> None:
         assert admin.revoke_apikey(board)
         assert admin.revoke_key(key.keyid)
         assert not admin.revoke_key("none")
+        assert not admin.end_invitation(invitation)
         admin.make_apikey("wall", client=bot)
         (wall,) = [one for one in admin.apikeys() if one.name == "wall"]
         assert admin.revoke_client("cli_bot") == 1
@@ -223,6 +232,8 @@ def test_every_act_is_recorded(here: Path) -> None:
     by, where = "operator", ("local", policy)
     assert rows == [
         ("invited", by, "", "alice", "", *where),
+        ("invited", by, "", "alice", "", *where),
+        ("invitation-ended", by, "", "alice", unused, *where),
         ("apikey-made", by, "cli_bot", "alice", board.id, *where),
         ("apikey-rotated", by, "cli_bot", "alice", board.id, *where),
         ("client-bound", by, "cli_bot", "alice", "", *where),
@@ -242,6 +253,45 @@ def test_an_invitation_with_bounds(here: Path) -> None:
         (waits,) = [one for one in admin.invitations() if one.name == "bot"]
     assert (sorted(waits.scopes), waits.addresses) == (["read"], ("192.0.2.7/32",))
     assert [(limit.quota, limit.period_seconds) for limit in waits.limits] == [(60, 60)]
+
+
+def test_an_invitation_that_waits_is_shown_and_ended(here: Path) -> None:
+    """Those that wait, the first to end first; no secret is shown, and what was ended enrols nothing."""
+    with Admin(here / CONFIG) as admin:
+        directory, now = admin._ports.directory, admin.now()
+        for name, ends in (("late", now - 1), ("--2_dashes-1st--", now + 1800)):
+            asyncio.run(directory.add_invitation(Invitation(name, "old", "cli_a", None, frozenset(), (), b"w", ends)))
+        spent = id_of(admin.invite("spent"))
+        asyncio.run(directory.enrol(spent, load_verifier(fresh().jwk), "cli_s", "laptop", now))
+        terms: dict[str, Any] = {"addresses": ("192.0.2.7",), "limits": ("60/min",)}
+        written = admin.invite("bot", user="alice", scopes=frozenset(("trade", "read")), hours=2, **terms)
+        (bot,) = [one for one in admin.invitations() if one.name == "bot"]
+    first, second = shown(here, "client invitations")
+    assert first == {
+        "invitation": "--2_dashes-1st--", "client": "cli_a", "name": "old", "user": None, "scopes": [],
+        "addresses": [], "limits": [], "expires_at": int(now + 1800),
+    }  # fmt: skip
+    assert second == {
+        "invitation": id_of(written), "client": None, "name": "bot", "user": "alice", "scopes": ["read", "trade"],
+        "addresses": ["192.0.2.7/32"], "limits": ["60/min"], "expires_at": int(bot.expires_at),
+    }  # fmt: skip
+    lines = [line.split("\t") for line in run(here, "client invitations").out.splitlines()]
+    until = [time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at)) for at in (now + 1800, bot.expires_at)]
+    assert lines == [
+        ["--2_dashes-1st--", "old", "-", "-", until[0]],
+        [bot.id, "bot", "alice", "read,trade", until[1]],
+    ]
+    for name in ("--2_dashes-1st--", bot.id):
+        done = run(here, f"client uninvite {name}")
+        assert (done.code, done.out, done.err) == (0, "", "ended\n")
+    with Admin(here / CONFIG) as admin:
+        assert admin.invitations(waiting=True) == []
+        with pytest.raises(Refusal, match="invitation-invalid/expired"):
+            asyncio.run(admin._ports.directory.enrol(bot.id, load_verifier(fresh().jwk), "cli_b", "n", now))
+    said = "no invitation of this id waits; sealwire client invitations shows those that do\n"
+    for name in (written, spent):  # a secret that was typed is not said again
+        done = run(here, f"client uninvite {name}")
+        assert (done.code, done.out, done.err) == (5, "", said)
 
 
 TERMS = [

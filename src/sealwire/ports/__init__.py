@@ -237,6 +237,10 @@ class Invitation(NamedTuple):
     used_at: float = 0
     limits: tuple[Limit, ...] = ()
 
+    def waits_at(self, now: float) -> bool:
+        """Whether it can be spent: it was not, and is not over."""
+        return not self.used_by and now < self.expires_at
+
 
 class Enrolled(NamedTuple):
     """What enrolment or rotation answers; the same again for the same question."""

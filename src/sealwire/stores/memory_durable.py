@@ -122,7 +122,7 @@ class MemoryDirectory:
     async def end_invitation(self, invitation: str, decision: Decision) -> bool:
         """As the port says."""
         found = self._invitations.get(invitation)
-        if found is None or found.used_by or decision.at >= found.expires_at:
+        if found is None or not found.waits_at(decision.at):
             return False
         self._invitations[invitation] = found._replace(expires_at=0)
         self.record(decision)

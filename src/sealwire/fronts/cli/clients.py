@@ -1,4 +1,4 @@
-"""`sealwire client …`: invite, list, show, bind, thaw, revoke."""
+"""`sealwire client …`: invite, invitations, uninvite, list, show, bind, thaw, revoke."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from sealwire.errors import Misuse
 from sealwire.fronts.cli.options import Ended, JsonOption, confirmed, wrong_usage
-from sealwire.fronts.cli.records import client_members, minute, print_json
+from sealwire.fronts.cli.records import client_members, invitation_members, minute, print_json
 from sealwire.protocol.ratelimit import written
 
 if TYPE_CHECKING:
@@ -68,6 +68,36 @@ def invite(
             state.add_user(name)
             typer.echo(f"user {name}: 10 BTC and 100,000 EUR of test money, password in {state.users}", err=True)
     typer.echo(invitation)
+
+
+@app.command()
+def invitations(context: typer.Context, as_json: JsonOption = False) -> None:
+    """One line an invitation that waits, with tabs between: id, name, user, scopes, until."""
+    from sealwire.admin import Admin  # noqa: PLC0415  # a caller's machine carries no server
+
+    with Admin(context.obj.config) as admin:
+        every = admin.invitations(waiting=True)
+    if as_json:
+        print_json([invitation_members(each) for each in every])
+        return
+    for each in every:
+        fields = (each.id, each.name, each.user or "-", ",".join(sorted(each.scopes)) or "-")
+        typer.echo("\t".join((*fields, minute(each.expires_at))))
+
+
+# An id may begin with a dash, and is no option then.
+@app.command(context_settings={"ignore_unknown_options": True})
+def uninvite(
+    context: typer.Context, invitation: Annotated[str, typer.Argument(help="Its id: what client invitations shows.")]
+) -> None:
+    """End an invitation that waits, at once: no key is enrolled with it any more."""
+    from sealwire.admin import Admin  # noqa: PLC0415  # a caller's machine carries no server
+
+    with Admin(context.obj.config) as admin:
+        if not admin.end_invitation(invitation):
+            # What was typed is not said again: it may be the invitation itself, which is a secret.
+            raise Ended("no invitation of this id waits; sealwire client invitations shows those that do", 5)
+    typer.echo("ended", err=True)
 
 
 @app.command("list")

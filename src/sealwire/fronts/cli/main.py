@@ -24,7 +24,9 @@ from sealwire.fronts.cli import apikeys, approvals, callers, clients, factors, k
 from sealwire.fronts.cli.options import Ended, Options
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(clients.app, name="client", help="The programs that call: invite, list, show, bind, thaw, revoke.")
+app.add_typer(
+    clients.app, name="client", help="The programs that call: invite, uninvite, list, show, bind, thaw, revoke."
+)
 app.add_typer(apikeys.app, name="apikey", help="Their API keys: create, list, find, rotate, revoke.")
 app.add_typer(approvals.app, name="approval", help="What people are asked: list, show, approve, deny.")
 app.add_typer(factors.app, name="factor", help="What people approve with: add, list, remove.")

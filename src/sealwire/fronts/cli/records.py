@@ -1,6 +1,6 @@
 """
-Clients, keys, approvals and factors as `--json` shows them: a promise. Members may be added; none goes or changes its
-meaning.
+Clients, invitations, keys, approvals and factors as `--json` shows them: a promise. Members may be added; none goes or
+changes its meaning.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sealwire.protocol.ratelimit import written
 if TYPE_CHECKING:
     from sealwire.admin import ClientRecord
     from sealwire.call import Approval
+    from sealwire.ports import Invitation
     from sealwire.ports.apikeys import Use
     from sealwire.ports.people import Factor
     from sealwire.protocol.approval import Shown
@@ -47,6 +48,23 @@ def client_members(client: ClientRecord) -> dict[str, object]:
         "limits": [written(limit) for limit in client.stored.bounds.limits],
         "keys": [key_members(key) for key in client.keys],
         "apikeys": [apikey.id for apikey in client.apikeys],
+    }
+
+
+def invitation_members(invitation: Invitation) -> dict[str, object]:
+    """
+    One invitation that waits, without its secret. Times are Unix seconds; `client` is null unless it adds a key to a
+    client there is.
+    """
+    return {
+        "invitation": invitation.id,
+        "client": invitation.client or None,
+        "name": invitation.name,
+        "user": invitation.user,
+        "scopes": sorted(invitation.scopes),
+        "addresses": list(invitation.addresses),
+        "limits": [written(limit) for limit in invitation.limits],
+        "expires_at": int(invitation.expires_at),
     }
 
 

@@ -6,19 +6,23 @@ import asyncio
 import itertools
 import logging
 import re
+import time
 from html import unescape
 from pathlib import Path
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sealwire.clients import MOST_APIKEYS, MOST_CLIENTS, Terms, Who
 from sealwire.credentials import digest_of
+from sealwire.errors import Refusal
 from sealwire.pages.visits import MOST_FORMS
-from sealwire.ports import Decision
+from sealwire.ports import Decision, Invitation
 from sealwire.ports.apikeys import Client, Use
 from sealwire.ports.people import USER_TRIES
 from sealwire.protocol import apikey as form
+from sealwire.protocol.jwk import verifier_of
 from sealwire.protocol.otp import STEP_SECONDS
 from sealwire.protocol.ratelimit import Limit
 from sealwire.records import ApiKeyRecord, Bounds
@@ -761,6 +765,110 @@ async def test_a_frozen_program_is_given_nothing(world: PagesWorld) -> None:
     assert (await alice.post(f"{here}/apikeys/{apikey.id}/end")).status_code == 303
     assert [one.state for one in await world.clients.apikeys(client.id)] == ["revoked"]
     assert shown_once(await new(alice, **DASHBOARD, behind=code))
+
+
+# --- invitations that wait -------------------------------------------------------------------------------------------
+
+
+async def invited(world: PagesWorld, name: str, user: str = "alice", hours: int = 24) -> str:
+    """An invitation that waits: its id."""
+    written = await world.clients.invite(name, user, Terms(frozenset(("trade", "read"))), hours, Who("user", HOME))
+    return written.removeprefix("sw_live_inv_").partition(".")[0]
+
+
+async def enrolled(world: PagesWorld, invitation: str) -> str:
+    """Spends it: the new key."""
+    verifier = verifier_of(Ed25519PrivateKey.generate().public_key())
+    await world.directory.enrol(invitation, verifier, "cli_new", "laptop", world.clock.at)
+    return verifier.keyid
+
+
+def waiting(answer: httpx2.Response) -> list[tuple[str, str]]:
+    """Each invitation on the page: its name, and where its form goes."""
+    found = re.search(r'<ul class="invitations">(.*?)</ul>', answer.text, re.DOTALL)
+    form = r'<strong>([^<]*)</strong>.*?action="/invitations/([^"]+)/end"'
+    return re.findall(form, found[1], re.DOTALL) if found else []
+
+
+async def test_the_invitations_that_wait(world: PagesWorld) -> None:
+    """Name, scopes and end, the first to end first; none that was used, ended or is late, and nobody else's."""
+    alice = await world.signed_in()
+    assert "Invitations that wait" not in (await alice.get("/")).text
+    last, first = await invited(world, "last"), await invited(world, "first", hours=1)
+    used, ended = await invited(world, "used"), await invited(world, "ended")
+    await invited(world, "his", "bob")
+    await enrolled(world, used)
+    await world.clients.end_invitation(ended)
+    page = await alice.get("/")
+    assert waiting(page) == [("first", first), ("last", last)]
+    until = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(world.clock.at + 3600))
+    assert re.search(rf'first</strong>\s*<span class="when">may: read, trade; until <time datetime="{until}', page.text)
+    world.clock.at += 3600
+    assert waiting(await (await world.signed_in()).get("/")) == [("last", last)]
+
+
+async def test_an_invitation_ends_at_once(world: PagesWorld) -> None:
+    """Without a code; it enrols nothing from then on, and ending it again is harmless and records nothing."""
+    ending, other = await invited(world, "lost"), await invited(world, "kept")
+    alice = await world.signed_in()
+    for _ in range(2):
+        answer = await alice.post(f"/invitations/{ending}/end")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        page = await alice.get("/")
+        assert (told(page), waiting(page)) == ("The invitation of lost has ended.", [("kept", other)])
+    with pytest.raises(Refusal, match="invitation-invalid/expired"):
+        await enrolled(world, ending)
+    made = [one for one in world.ledger.decisions if one.outcome == "invitation-ended"]
+    assert [(one.code, one.key, one.user, one.address) for one in made] == [("user", ending, "alice", HOME)]
+    await enrolled(world, other)
+
+
+async def test_an_invitation_that_was_used_is_not_called_ended(world: PagesWorld) -> None:
+    """Somebody enrolled while the page was open: its user is told to end the key, which goes on."""
+    invitation = await invited(world, "lost")
+    alice = await world.signed_in()
+    assert waiting(await alice.get("/")) == [("lost", invitation)]
+    key, before = await enrolled(world, invitation), len(world.ledger.decisions)
+    answer = await alice.post(f"/invitations/{invitation}/end")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    page = await alice.get("/")
+    assert told(page) == "The invitation of lost was used before: end the key that came of it."
+    assert waiting(page) == []
+    assert '<a href="/programs/cli_new">lost</a>' in page.text
+    assert [(one.keyid, one.state) for one in await world.directory.keys("cli_new")] == [(key, "active")]
+    assert len(world.ledger.decisions) == before
+
+
+async def test_an_invitation_of_somebody_else_is_none(world: PagesWorld) -> None:
+    """M4: one that waits, was used, or is of no user answers as where there is none, and changes nothing."""
+    his, used, nobodys = await invited(world, "his", "bob"), await invited(world, "used", "bob"), "nobodys"
+    await enrolled(world, used)
+    end = world.clock.at + 60
+    await world.directory.add_invitation(Invitation(nobodys, "bot", "", None, frozenset(), (), b"w", end))
+    alice = await world.signed_in()
+    before = len(world.ledger.decisions)
+    none = await alice.post("/invitations/none/end")
+    for invitation in (his, used, nobodys):
+        answer = await alice.post(f"/invitations/{invitation}/end")
+        assert (answer.status_code, answer.content, answer.headers) == (404, none.content, none.headers)
+    assert len(world.ledger.decisions) == before
+    assert [one.id for one in await world.clients.invitations()] == [nobodys, his]
+    assert not await world.clients.end_invitation(his, "alice", Who("user", HOME))
+    assert await world.clients.end_invitation(his, "bob", Who("user", HOME))
+
+
+async def test_an_invitation_ends_by_a_form_of_ours_alone(world: PagesWorld) -> None:
+    """Without its token, from another site, or by nobody who is signed in, nothing ends."""
+    path = f"/invitations/{await invited(world, 'bot')}/end"
+    alice = await world.signed_in()
+    assert (await alice.post(path, csrf="x")).status_code == 403
+    assert (await alice.post(path, {"origin": "https://evil.example"})).status_code == 403
+    answer = await world.visitor().post(path)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?back=/")
+    assert (await alice.get(path)).status_code == 405
+    assert len(await world.clients.invitations("alice")) == 1
+    assert (await alice.post(path)).status_code == 303
+    assert await world.clients.invitations("alice") == []
 
 
 # --- whose it is -----------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """
-The page of one user: what waits, what was approved, the factors that approve, and the programs that call.
+The page of one user: what waits, what was approved, the factors that approve, the programs that call, and the
+invitations of more.
 
 Owns: that a factor comes and goes behind another one, and that its secret is shown once, as a picture made here.
 """
@@ -18,7 +19,7 @@ from sealwire.pages.door import Door, address_of
 from sealwire.pages.seen import Program
 from sealwire.pages.visits import Visit
 from sealwire.people import provisioning_uri
-from sealwire.ports import Entropy
+from sealwire.ports import Entropy, Invitation
 from sealwire.ports.people import Approvals, Factor, Factors
 from sealwire.presence import NewSeed, Presence, Said
 from sealwire.protocol import otp
@@ -39,6 +40,7 @@ class Account:
         shown: Callable[[Approval], Shown],
         entropy: Entropy,
         programs: Callable[[str], Awaitable[list[Program]]],
+        invitations: Callable[[str], Awaitable[list[Invitation]]],
     ) -> None:
         self._door = door
         self._approvals = approvals
@@ -47,6 +49,7 @@ class Account:
         self._shown = shown
         self._entropy = entropy
         self._programs = programs
+        self._invitations = invitations
 
     async def show(self, request: Request) -> Response:
         """Everything of this user."""
@@ -138,6 +141,7 @@ class Account:
             cooling_until=await self._factors.cooling_until(visit.user),
             approvals=[(one, self._shown(one), one.state_at(now)) for one in every],
             programs=await self._programs(visit.user),
+            invitations=await self._invitations(visit.user),
             said=said,
             told=told,
         )

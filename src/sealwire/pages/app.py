@@ -54,7 +54,9 @@ def build_pages(
     desk = Desk(ports.approvals, ports.keyring, ports.entropy, ports.notices, origin)
     approving = Approving(door, ports.approvals, ports.factors, presence, desk.shown)
     programs = Programs(door, clients, ports.directory, ports.factors, presence, ports.entropy, api)
-    account = Account(door, ports.approvals, ports.factors, presence, desk.shown, ports.entropy, programs.listed)
+    account = Account(
+        door, ports.approvals, ports.factors, presence, desk.shown, ports.entropy, programs.listed, clients.invitations
+    )
 
     async def stranger(request: Request, _: Exception) -> Response:
         # A form that came too late leads to the page it was on, where that has an address.
@@ -86,6 +88,7 @@ def build_pages(
             Route("/factors/new", account.add, methods=["POST"]),
             Route("/factors/{factor}/remove", account.remove, methods=["POST"]),
             Route("/recovery", account.recovery, methods=["POST"]),
+            Route("/invitations/{invitation}/end", programs.end_invitation, methods=["POST"]),
             Route("/programs/new", programs.show_new),
             Route("/programs/new", programs.make, methods=["POST"]),
             Route("/programs/{client}", programs.show),

@@ -1,5 +1,5 @@
 """
-The pages of a user's own programs: made, held closer, given more, rotated, ended.
+The pages of a user's own programs: invited, made, held closer, given more, rotated, ended.
 
 Owns: that nobody sees or touches a program of somebody else, that a form makes one thing and its secret is shown on
 that one answer, and that nothing is made or given more without a code. Refuses to know: what counts as more, how a code
@@ -208,6 +208,18 @@ class Programs:
             return await self._page(visit, program, Typed("end", "That is not its name. Nothing was ended.", fields))
         await self._clients.end(program.client, Who("user", address_of(request)))
         return _back(visit, "/", f"{program.client.name} has ended: nothing of it calls any more.")
+
+    async def end_invitation(self, request: Request) -> Response:
+        """Ends an invitation that waits. Of one that was used, even just now, it is never said that it ended."""
+        visit = self._door.visit(request)
+        await self._door.form(request, visit)
+        found = await self._directory.invitation(request.path_params["invitation"])
+        if found is None or found.user != visit.user:
+            return self._nothing(visit)
+        if not await self._clients.end_invitation(found.id, visit.user, Who("user", address_of(request))):
+            found = await self._directory.invitation(found.id) or found
+        told = "was used before: end the key that came of it" if found.used_by else "has ended"
+        return _back(visit, "/", f"The invitation of {found.name} {told}.")
 
     async def _program(self, client_id: str, user: str) -> Program | None:
         """The program of this id, if it is this user's."""

@@ -22,6 +22,7 @@ LARGE: dict[str, str] = {
     "src/sealwire/stores/sqlite_approvals.py": "every step of an approval as one transaction, side by side",
     "src/sealwire/demo/books.py": "one ledger: its tables and every move between accounts",
     "src/sealwire/demo/exchange.py": "an app as anyone would write it, read from top to bottom",
+    "src/sealwire/fronts/cli/clients.py": "every command about a client, from the invitation that makes it to its end",
     "src/sealwire/fronts/asgi.py": "one door: what the app sees of a call, and what of its messages is the reply",
     "src/sealwire/fronts/connections.py": "one table: the caps, who goes first past them, what is said of it",
     "src/sealwire/fronts/serve.py": "one process that serves: its app found, wired, held alone, its metrics exposed",

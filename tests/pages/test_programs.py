@@ -27,6 +27,7 @@ from sealwire.protocol.otp import STEP_SECONDS
 from sealwire.protocol.ratelimit import Limit
 from sealwire.records import ApiKeyRecord, Bounds
 from sealwire.stores.sqlite_apikeys import SqliteApiKeys
+from sealwire.stores.sqlite_directory import SqliteDirectory
 from sealwire.stores.sqlite_file import SqliteFile
 from tests.pages.visiting import API, HOME, PagesWorld, Visitor, once, said, shown_once
 
@@ -837,6 +838,22 @@ async def test_an_invitation_that_was_used_is_not_called_ended(world: PagesWorld
     assert '<a href="/programs/cli_new">lost</a>' in page.text
     assert [(one.keyid, one.state) for one in await world.directory.keys("cli_new")] == [(key, "active")]
     assert len(world.ledger.decisions) == before
+
+
+async def test_while_it_is_used_an_invitation_is_called_what_it_came_to(tmp_path: Path) -> None:
+    """Ended and used at once, in two processes: who reads that it has ended has no key of it, and the other way."""
+    file, elsewhere = SqliteFile(tmp_path / "durable.db"), SqliteFile(tmp_path / "durable.db")
+    world = PagesWorld(tmp_path, file=file)
+    alice = await world.signed_in()
+    for number in range(40):
+        invitation, verifier = await invited(world, "bot"), verifier_of(Ed25519PrivateKey.generate().public_key())
+        enrol = SqliteDirectory(elsewhere).enrol(invitation, verifier, f"cli_{number}", "n", world.clock.at)
+        acts = [alice.post(f"/invitations/{invitation}/end"), enrol]
+        await asyncio.gather(*(acts if number % 2 else acts[::-1]), return_exceptions=True)
+        came = "has ended" if await SqliteDirectory(file).key(verifier.keyid) is None else "was used before"
+        assert told(await alice.get("/")).startswith(f"The invitation of bot {came}")
+    file.close()
+    elsewhere.close()
 
 
 async def test_an_invitation_of_somebody_else_is_none(world: PagesWorld) -> None:

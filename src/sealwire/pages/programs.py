@@ -213,11 +213,11 @@ class Programs:
         """Ends an invitation that waits. Of one that was used, even just now, it is never said that it ended."""
         visit = self._door.visit(request)
         await self._door.form(request, visit)
-        found = await self._directory.invitation(request.path_params["invitation"])
+        invitation = request.path_params["invitation"]
+        await self._clients.end_invitation(invitation, visit.user, Who("user", address_of(request)))
+        found = await self._directory.invitation(invitation)  # as it is after that
         if found is None or found.user != visit.user:
             return self._nothing(visit)
-        if not await self._clients.end_invitation(found.id, visit.user, Who("user", address_of(request))):
-            found = await self._directory.invitation(found.id) or found
         told = "was used before: end the key that came of it" if found.used_by else "has ended"
         return _back(visit, "/", f"The invitation of {found.name} {told}.")
 

@@ -111,6 +111,32 @@ def test_a_bot_is_invited_and_calls(look: Looking) -> None:
                 bot.get("/v1/balances")
 
 
+def test_an_invitation_that_waits_is_ended(look: Looking) -> None:
+    """One that went astray: its user sees it, ends it without a code, and whoever has it enrols nothing."""
+    look.user("olga", phone=False)
+    terms = look.clients.read_terms(["read", "trade"])
+    lost = done(look.clients.invite("olga-bot", "olga", terms, 24))
+    done(look.clients.invite("W" * 100, "olga", look.clients.read_terms([]), 1))
+    with look.page("olga") as page:
+        page.goto(f"{look.pages}/")
+        line = page.locator("ul.invitations li").last
+        assert line.inner_text().startswith("olga-bot\nmay: read, trade; until ")
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        assert findings(page) == []
+        assert inside(page, PHONE)
+        page.reload()
+        reach(page, "End the invitation of olga-bot")
+        page.keyboard.press("Enter")
+        reach(page, "End it")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+        assert page.get_by_role("status").inner_text() == "The invitation of olga-bot has ended."
+        assert page.locator("ul.invitations li").count() == 1
+        assert inside(page, PHONE)
+    with pytest.raises(sealwire.client.errors.InvitationInvalid):
+        apart(lambda: sealwire.client.enroll(look.state.origin, lost, name="laptop", ca=look.state.ca))
+
+
 def test_a_dashboard_is_made_bound_rotated_and_ended(look: Looking) -> None:
     """Each act holds from the next call on; more than before asks for a code, less does not."""
     codes = look.token("dana")

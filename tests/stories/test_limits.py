@@ -303,8 +303,10 @@ async def test_bodies_that_do_not_come(world: KeyedWorld) -> None:
     waiting = [asyncio.create_task(world.guard.handle(slow, enter)) for _ in range(100)]
     await asyncio.sleep(0)
     assert (await world.send(bearing(written, b"/v1/own"))).status_code == 200
-    working = [asyncio.create_task(world.guard.handle(slow._replace(receive=at_once), enter)) for _ in range(4)]
-    await full.wait()
+    come = [slow._replace(receive=at_once, address=f"192.0.2.{number}") for number in range(10, 14)]
+    working = [asyncio.create_task(world.guard.handle(each, enter)) for each in come]
+    async with asyncio.timeout(20):  # one that found no room would never make it full
+        await full.wait()
     reply = await world.send(bearing(written, b"/v1/own"))
     assert (reply.status_code, json.loads(reply.content)["code"], reply.headers["retry-after"]) == (
         429, "rate-limited", "1",

@@ -26,7 +26,7 @@ OWN = frozenset(("client-own", "key-own"))
 #: One IPv6 subscriber holds a /64, and often a whole /56 (RFC 6177): all of that may as much as so many of its parts.
 SITE_SHARE = 4
 #: Makes a Spent of its fields in a third less time; every call makes some.
-_new = tuple.__new__
+_ulp, _new = math.ulp, tuple.__new__
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: each is one IPv4 address
 
 
@@ -120,7 +120,9 @@ def charge(limit: Limit, arrival: float, now: float) -> tuple[float, Spent]:
     slack = period - reset
     # Floating point: each sum of a burst is rounded, the more coarsely the longer the host is up, and that must not
     # cost its last call. It is never more than a hundredth of a call, which decides nothing.
-    rounded = min(quota * math.ulp(after), interval / 100)
+    rounded = quota * _ulp(after)
+    if rounded > interval * 0.01:
+        rounded = interval * 0.01
     if slack < -rounded:
         return arrival, Spent(limit, False, 0, -slack, arrival - now)
     return after, _new(Spent, (limit, True, int((slack + rounded) / interval), 0.0, reset))

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from sealwire.protocol.fields import Item, parse_list
 from sealwire.protocol.ratelimit import (
     KINDS,
+    OF_STRANGERS,
+    OWN,
     PERIODS,
     SITE_SHARE,
     Limit,
@@ -231,3 +233,10 @@ def test_no_limit_of_ones_own(text: str) -> None:
         parse_own(text, "client-own")
     assert "N/period" in str(caught.value)
     assert ("its own calls" in str(caught.value)) is (" per " in text)
+
+
+def test_limits_of_ones_own() -> None:
+    """Both kinds that a store reads with a client's or an API key's own limits keep what was spent when they change."""
+    kinds = {parse_own("60/min", kind).kind for kind in ("client-own", "key-own")}
+    assert kinds == OWN
+    assert not OWN & {*KINDS, *OF_STRANGERS}

@@ -19,7 +19,7 @@ from sealwire.config import Settings, load
 from sealwire.errors import Misuse
 from sealwire.people import People, terms_of
 from sealwire.ports import Invitation
-from sealwire.ports.apikeys import Client, Use
+from sealwire.ports.apikeys import Client, Use, last_uses
 from sealwire.ports.people import Factor
 from sealwire.presence import NewSeed, Said
 from sealwire.protocol.approval import Shown
@@ -155,7 +155,7 @@ class Admin:
 
     def last_uses(self) -> dict[str, Use]:
         """By credential, the last call that it was good for."""
-        return {use.credential: use for use in self.uses() if use.reason == "ok"}
+        return last_uses(self.uses())
 
     def now(self) -> float:
         """What the deployment's clock says, in Unix seconds."""

@@ -35,6 +35,8 @@ _DAY = 86_400
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ID_BYTES, _SECRET_BYTES = 12, 32
 _MOST_ENTRIES = 20
+#: Why an API key is not rotated.
+ENDED = "an API key that has ended is not rotated; make a new one"
 _FROZEN = "its user froze this client; only the operator can let it go on: sealwire client thaw"
 
 
@@ -115,22 +117,19 @@ class Clients:
         """How credentials were used in the last 30 days."""
         return await self._ports.uses.uses(client)
 
-    async def invite(
-        self, name: str, user: str | None, terms: Terms, hours: int, who: Who = OPERATOR, client: str = ""
-    ) -> str:
-        """An invitation for a new client, or for one more key of `client`. It is kept nowhere in clear."""
+    async def invite(self, name: str, user: str | None, terms: Terms, hours: int, who: Who = OPERATOR) -> str:
+        """An invitation for a new client. It is kept nowhere in clear."""
         _judge_name(name)
-        if not client:
-            await self._judge_room(user)
+        await self._judge_room(user)
         ports, now = self._ports, self._ports.clock.now()
         invitation_id, secret = b64url(ports.entropy(_ID_BYTES)), b64url(ports.entropy(_SECRET_BYTES))
         hmac_key = hashlib.sha256(secret.encode("ascii")).digest()
         wrapped = ports.keyring.wrap(hmac_key, b"invitation " + invitation_id.encode("ascii"))
         invitation = Invitation(
-            invitation_id, name, client, user, terms.scopes, terms.addresses, wrapped, now + hours * 3600,
+            invitation_id, name, "", user, terms.scopes, terms.addresses, wrapped, now + hours * 3600,
             limits=terms.limits,
         )  # fmt: skip
-        await ports.directory.add_invitation(invitation, self._decision("invited", who, client, user or "", ""))
+        await ports.directory.add_invitation(invitation, self._decision("invited", who, "", user or "", ""))
         self._tell(
             user,
             "invited",
@@ -154,7 +153,7 @@ class Clients:
     async def room_for(self, name: str, user: str | None, days: int, client: Client | None = None) -> None:
         """Asked before a code is used up for a new client or an API key of `client`. Raises: ValueError."""
         _judge_name(name)
-        _judge_days(days)
+        judge_days(days)
         if client is None:
             await self._judge_room(user)
         elif await self._is_frozen(client.id):
@@ -181,13 +180,13 @@ class Clients:
         self, found: ApiKeyRecord, days: int, who: Who = OPERATOR, overlap_seconds: int | None = None
     ) -> str:
         """A new secret, shown once; the one so far goes on for the overlap. Raises: ValueError if it has ended."""
-        _judge_days(days)
+        judge_days(days)
         overlap = self._overlap_seconds if overlap_seconds is None else overlap_seconds
         written, digest = self._draw()
         decision = self._decision("apikey-rotated", who, found.client, found.user or "", found.id)
         expires_at = decision.at + days * _DAY
         if not await self._ports.apikeys.rotate_apikey(found.id, digest, overlap, expires_at, decision):
-            raise ValueError("an API key that has ended is not rotated; make a new one")
+            raise ValueError(ENDED)
         self._tell(found.user, "apikey-rotated", f"The API key “{found.name}” got a new secret.")
         return written
 
@@ -222,7 +221,6 @@ class Clients:
         )
 
     async def _make(self, client: Client, name: str, terms: Terms, days: int, who: Who, *, new: bool) -> str:
-        _judge_days(days)
         written, digest = self._draw()
         now = self._ports.clock.now()
         apikey_id = identifier(APIKEY_PREFIX, int(now * 1000), self._ports.entropy(RANDOM_BYTES))
@@ -281,7 +279,8 @@ def _judge_name(name: str) -> None:
         raise ValueError(f'"{name[:100]}" is no name: 1 to 100 of letters, digits, dot, dash, underscore')
 
 
-def _judge_days(days: int) -> None:
+def judge_days(days: int) -> None:
+    """Whether an API key may live so long. Raises: ValueError."""
     if not 1 <= days <= MOST_DAYS:
         raise ValueError(f"an API key lives for 1 to {MOST_DAYS} days")
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from sealwire.clients import DEFAULT_DAYS, MOST_DAYS, Clients, Terms, Who, terms_of
+from sealwire.clients import DEFAULT_DAYS, ENDED, MOST_DAYS, Clients, Terms, Who, judge_days, terms_of
 from sealwire.pages.door import Door, address_of
 from sealwire.pages.seen import Program, state
 from sealwire.pages.visits import Visit
@@ -32,7 +32,6 @@ from sealwire.records import ApiKeyRecord
 INVITED_HOURS = 24
 _SCOPE = "scope:"
 _TWICE = "That form was sent before: what it made is here, and its secret is not shown again."
-_ENDED = "an API key that has ended is not rotated; make a new one"
 _FROZEN = "this program is frozen, and only the operator can let it go on"
 
 
@@ -166,7 +165,7 @@ class Programs:
         try:
             days = _days(fields)
             if found.state_at(self._door.clock.now()) != "active":
-                raise ValueError(_ENDED)
+                raise ValueError(ENDED)
             await self._allow(visit, fields, address)
             secret = await self._clients.rotate(found, days, Who("user", address))
         except ValueError as why:
@@ -302,9 +301,9 @@ def _lines(fields: Mapping[str, str], name: str) -> list[str]:
 def _days(fields: Mapping[str, str]) -> int:
     """Raises: ValueError, before a code is used up for it."""
     found = re.fullmatch(r"\s*([0-9]{1,4})\s*", fields.get("days", ""))
-    if found is None or not 1 <= int(found[1]) <= MOST_DAYS:
-        raise ValueError(f"an API key lives for 1 to {MOST_DAYS} days")
-    return int(found[1])
+    days = 0 if found is None else int(found[1])
+    judge_days(days)
+    return days
 
 
 def _judge_frozen(program: Program) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from sealwire.errors import TABLE
-from sealwire.ports.apikeys import USE_DAYS, Client, Use
+from sealwire.ports.apikeys import USE_DAYS, Client, Use, last_uses
 from sealwire.protocol.ratelimit import written
 from sealwire.records import ApiKeyRecord, KeyRecord
 
@@ -71,7 +71,7 @@ class Program(NamedTuple):
 
     def last_uses(self) -> dict[str, Use]:
         """By credential, the last call that it was good for."""
-        return {use.credential: use for use in self.uses if use.reason == "ok"}
+        return last_uses(self.uses)
 
     def limits(self) -> str:
         """Its own limits as they are typed, one a line."""

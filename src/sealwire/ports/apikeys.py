@@ -5,6 +5,7 @@ in the rest of the ports.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from sealwire.ports import Decision
@@ -110,6 +111,11 @@ class Use(NamedTuple):
     calls: int
     at: float
     address: str
+
+
+def last_uses(uses: Iterable[Use]) -> dict[str, Use]:
+    """By credential, the last call that it was good for; of uses in the order of `at`."""
+    return {use.credential: use for use in uses if use.reason == "ok"}
 
 
 class Uses(Protocol):

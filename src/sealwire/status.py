@@ -135,14 +135,14 @@ def _rules(settings: Settings) -> Iterator[Finding]:
 
 
 def _unsigned(about: str, where: str, rule: RuleTable) -> Finding:
-    takes, safer = "is open to whoever calls", 'profile = "signed"'
+    takes = "is open to whoever calls"
     if rule.profile == "keyed":
         takes = "takes API keys, which whoever reads one can send (ASVS 5.0: 7.2.2 and 13.2.1 are not met there)"
     if rule.because.strip():
         return Finding("note", about, f"{where} {takes}, because: {rule.because.strip()}")
     if set(rule.methods) - SAFE_METHODS:
         says = f"{where} {takes} and may write, and nothing says why"
-        return Finding("wrong", about, says, f'give the rule a because = "…", or {safer}')
+        return Finding("wrong", about, says, 'give the rule a because = "…", or profile = "signed"')
     return Finding("note", about, f"{where} {takes}")
 
 

@@ -31,7 +31,8 @@ from sealwire.pages import account, door, visits
 from sealwire.pipeline import Failures
 from sealwire.ports import apikeys, people
 from sealwire.presence import Terms
-from sealwire.protocol import envelope, message, otp, profile, ratelimit, strictjson, window
+from sealwire.protocol import envelope, forwarded, message, otp, profile, ratelimit, strictjson, window
+from sealwire.stages import authorize
 from sealwire.stores import (
     memory,
     sqlite,
@@ -59,6 +60,8 @@ BOUNDS: dict[str, int] = {
     "headers of sealed bodies held ready": envelope.Headers.BOUND,
     "characters of such a header": envelope._HEADER_BYTES,
     "bytes of a session's request": sessions._REQUEST_BYTES,
+    "peers, and networks of addresses, held ready": forwarded.MAX_PEERS,
+    "address lists of clients held ready": authorize.HELD_LISTS,
     "public keys held ready": sqlite_directory._MAX_LOADED,
     "forms of a signature held ready": profile.Plans.BOUND,
     "bytes of a head": message.HEAD_BYTES,
@@ -167,6 +170,7 @@ def test_every_bound_is_the_code_s() -> None:
     limits = (*door._FROM_HERE, door._FROM_ANYWHERE)
     assert [limit.period_seconds for limit in limits] == [60, 60, people.USER_TRIES_SECONDS]
     assert bounds_of(ApproveTable.model_fields["within"]) == ", 30 to 600"
+    assert ratelimit.HELD_NETWORKS == forwarded.MAX_PEERS
     caps = connections.ConnectionLimits()
     assert (caps.whole, caps.per_address, fronts_pages._LIMITS.per_address) == (8192, 512, 128)
     assert (sqlite_approvals._DAY, Terms()) == (86_400, Terms(10, 86_400))

@@ -8,6 +8,7 @@ Refuses to know: what an address is used for.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator
@@ -37,6 +38,10 @@ _Address = IPv4Address | IPv6Address
 _Network = IPv4Network | IPv6Network
 
 
+#: Peers whose spelling is held ready.
+MAX_PEERS = 4096
+
+
 class Proxies(NamedTuple):
     """
     The proxies that are believed: those in `networks`, or else the last `hops` ones, whoever connects to us. `header`
@@ -53,9 +58,9 @@ def client_address(proxies: Proxies | None, peer: str, headers: Iterable[tuple[b
     The address of who called, in its one spelling; empty where it is not known. Never that of a proxy that only handed
     the call on: all its callers would be one.
     """
-    connected = _read(peer)
     if proxies is None:
-        return _spelled(connected)
+        return _peer(peer)
+    connected = _read(peer)
     if proxies.networks and not _within(connected, proxies.networks):
         return _spelled(connected)
     found = itertools.islice(_from_the_end(proxies.header, headers), MAX_ELEMENTS + 1)
@@ -142,6 +147,12 @@ def _read(text: str) -> _Address | None:
     # A dual-stack socket shows IPv4 callers as IPv6 ones (RFC 4291 section 2.5.5.2): they are not.
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped
+
+
+@functools.lru_cache(maxsize=MAX_PEERS)
+def _peer(text: str) -> str:
+    """Of one connection it is the same at each call."""
+    return _spelled(_read(text))
 
 
 def _spelled(address: _Address | None) -> str:

@@ -26,6 +26,8 @@ OWN = frozenset(("client-own", "key-own"))
 #: One IPv6 subscriber holds a /64, and often a whole /56 (RFC 6177): all of that may as much as so many of its parts.
 SITE_SHARE = 4
 #: Makes a Spent of its fields in a third less time; every call makes some.
+#: Networks of addresses that are held ready.
+HELD_NETWORKS = 4096
 _ulp, _new = math.ulp, tuple.__new__
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: each is one IPv4 address
 
@@ -80,7 +82,7 @@ def written(limit: Limit) -> str:
     return f"{limit.quota}/{'min' if name == 'minute' else 's' if name == 'second' else name}"
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=HELD_NETWORKS)
 def network(address: str, prefix: int = 64) -> str:
     """
     What counts as one address: an IPv4 address, or the /64 that one IPv6 subscriber holds (or another prefix). What is

@@ -8,6 +8,8 @@ import ipaddress
 from sealwire.call import Allowed, Call, Caller
 from sealwire.errors import Refusal
 
+#: Lists of addresses that are held ready.
+HELD_LISTS = 1024
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -35,7 +37,7 @@ def within(address: str, networks: tuple[str, ...]) -> bool:
     return any(found in network for network in _read(networks))
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=HELD_LISTS)
 def _read(networks: tuple[str, ...]) -> tuple[_Network, ...]:
     return tuple(ipaddress.ip_network(network) for network in networks)
 

@@ -61,7 +61,7 @@ BOUNDS: dict[str, int] = {
     "characters of such a header": envelope._HEADER_BYTES,
     "bytes of a session's request": sessions._REQUEST_BYTES,
     "peers, and networks of addresses, held ready": forwarded.MAX_PEERS,
-    "address lists of clients held ready": authorize.HELD_LISTS,
+    "limits, and address lists of clients, held ready": authorize.HELD_LISTS,
     "public keys held ready": sqlite_directory._MAX_LOADED,
     "forms of a signature held ready": profile.Plans.BOUND,
     "bytes of a head": message.HEAD_BYTES,
@@ -171,6 +171,7 @@ def test_every_bound_is_the_code_s() -> None:
     assert [limit.period_seconds for limit in limits] == [60, 60, people.USER_TRIES_SECONDS]
     assert bounds_of(ApproveTable.model_fields["within"]) == ", 30 to 600"
     assert ratelimit.HELD_NETWORKS == forwarded.MAX_PEERS
+    assert ratelimit.HELD_LIMITS == authorize.HELD_LISTS
     caps = connections.ConnectionLimits()
     assert (caps.whole, caps.per_address, fronts_pages._LIMITS.per_address) == (8192, 512, 128)
     assert (sqlite_approvals._DAY, Terms()) == (86_400, Terms(10, 86_400))

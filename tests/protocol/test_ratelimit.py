@@ -65,6 +65,14 @@ def test_other_forms(text: str) -> None:
         parse_limit(text)
 
 
+@given(st.integers(1, 10**6), st.floats(0, 10**8), st.floats(0, 10**4))
+def test_a_limit_that_is_whole_says_so(quota: int, now: float, idle: float) -> None:
+    """However long a caller was away, the first call leaves all but itself, and is there again an interval later."""
+    limit = Limit(quota, 60, "key")
+    kept, spent = charge(limit, max(now - idle, 0.0), now)
+    assert (kept, spent) == (now + 60 / quota, Spent(limit, True, quota - 1, 0.0, 60 / quota))
+
+
 def test_a_burst_and_then_one_by_one() -> None:
     """A burst of N fits, the next waits a period ÷ N, and a refused call costs nothing."""
     limit, arrival = Limit(3, 60, "key"), 0.0

@@ -60,31 +60,39 @@ session_mac = true
 
 def served(folder: Path) -> Figures:
     """
-    asgi_signed_vs_fastapi_plain: signed GETs a second over those of the bare app, 32 callers.
+    asgi_signed_vs_fastapi_plain: signed GETs a second over those of the bare app under uvicorn as it comes, which
+    writes a line a call as ours does; 32 callers. Beside it `over_silent`, over the bare app that writes none.
     asgi_sealed_mac_vs_fastapi_plain: the same with sealed answers, under a session's key. added_p50_vs_commit and
-    added_p99_vs_commit: what the guard adds to a signed POST over one durable commit, at 1 caller, and `at_64`.
+    added_p99_vs_commit: what the guard adds to a signed POST, over the silent one, in durable commits; at 1 caller, and
+    `at_64`.
     """
     cores = sorted(os.sched_getaffinity(0))
-    guarded, plain = _free_port(), _free_port()
+    guarded, plain, silent = _free_port(), _free_port(), _free_port()
     signer = _deployed(folder, guarded)
-    own = ["-m", "uvicorn", "bench.app:app", "--port", str(plain), "--log-level", "warning", "--no-access-log"]
     ours = [str(_PYTHON.parent / "sealwire"), "--config", str(folder / "sealwire.toml"), "serve"]
-    with _running(ours, guarded, cores[-1]), _running([str(_PYTHON), *own], plain, cores[-1]):
+    own = [str(_PYTHON), "-m", "uvicorn", "bench.app:app", "--port"]
+    quiet = ["--log-level", "warning", "--no-access-log"]
+    with (
+        _running(ours, guarded, cores[-1]),
+        _running([*own, str(plain)], plain, cores[-1]),
+        _running([*own, str(silent), *quiet], silent, cores[-1]),
+    ):
         os.sched_setaffinity(0, cores[:1])
         try:
             _enrol(folder, signer)
-            return {**_rates(signer, guarded, plain), **_latencies(folder, signer, guarded, plain)}
+            return {**_rates(signer, guarded, plain, silent), **_latencies(folder, signer, guarded, silent)}
         finally:
             os.sched_setaffinity(0, cores)
 
 
-def _rates(signer: Signer, guarded: int, plain: int) -> Figures:
+def _rates(signer: Signer, guarded: int, plain: int, silent: int) -> Figures:
     session, keys = _session(signer, guarded)
     ticks = Call("GET", b"/v1/ticks", ((b"sealwire-session", session.encode()),))
     ways: dict[str, tuple[int, Signatures, Call]] = {
         "asgi_signed_vs_fastapi_plain": (guarded, by_key(signer), _TIME),
         "asgi_sealed_mac_vs_fastapi_plain": (guarded, by_session(session, keys.c2s_mac), ticks),
-        "": (plain, by_key(signer), _TIME),
+        "plain": (plain, by_key(signer), _TIME),
+        "silent": (silent, by_key(signer), _TIME),
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(_ROUNDS):
@@ -92,8 +100,12 @@ def _rates(signer: Signer, guarded: int, plain: int) -> Figures:
             begun, took = time.perf_counter(), _load(port, [_signed(by, port, call) for _ in range(_CALLS)], 32)
             assert time.perf_counter() - begun < 50, "the signatures ran out"
             rates[name].append(_CALLS / took[0])
-    bare = statistics.median(rates.pop(""))
-    return {name: ratio(statistics.median(kept), bare, "rps") for name, kept in rates.items()}
+    medians = {name: statistics.median(kept) for name, kept in rates.items()}
+    bare, faster = medians.pop("plain"), medians.pop("silent")
+    return {
+        name: {**ratio(ours, bare, "rps"), "over_silent": round(ours / faster, 3), "silent_rps": round(faster, 2)}
+        for name, ours in medians.items()
+    }
 
 
 def _session(signer: Signer, port: int) -> tuple[str, Keys]:
@@ -211,6 +223,7 @@ def _running(command: list[str], port: int, core: int) -> Iterator[None]:
         command,
         cwd=_ROOT,
         env=environment,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: os.sched_setaffinity(0, [core]),  # noqa: PLW1509  # no thread is running here
     )

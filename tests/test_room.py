@@ -8,7 +8,6 @@ import pytest
 from sealwire.call import Rule
 from sealwire.entry import Room, busy
 from sealwire.fronts.asgi import TARGET_EXTENSION, GuardedApp, Message, Receive, Scope, Send
-from sealwire.observers.tally import Tally
 from sealwire.protocol.ratelimit import parse_limit
 from tests.stories.limiting import deliver, told
 from tests.stories.sealing import SealedWorld
@@ -186,8 +185,7 @@ async def test_busy_is_heard_and_health_is_answered(tmp_path: Path) -> None:
     world.guard._deployment = world.guard._deployment._replace(health="/healthz")
     assert (await world.send(Wire("GET", b"/v1/time"))).status_code == 429
     assert (await world.send(Wire("GET", b"/healthz"))).status_code == 200
-    (tally,) = (one for one in world.guard._observers if isinstance(one, Tally))
-    await tally.flush()
+    await world.tally.flush()
     assert [(row[2], row[3]) for row in world.ledger.tallies] == [("rate-limited", 1)]
 
 

@@ -42,6 +42,20 @@ def test_the_nearest_rule(path: bytes, template: str, order: int) -> None:
     assert match(Routes([rule(one) for one in templates[::order]]), path) == template
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize(
+    "path", [b"/", b"/v1/orders", b"/v1/Users", b"/v1/users", b"/v1/orders?x=1", b"/v1/orders/new", b"/v1/a;b"]
+)
+def test_what_is_found_ahead_is_what_would_be_found(path: bytes, method: str) -> None:
+    """Paths that templates name whole are found before the first call: the same rules, and the same refusals."""
+    templates = ("/", "/v1/orders", "/v1/Users", "/v1/orders/new", "/v1/orders/{id}", "/v1/**")
+    routes = Routes([rule(one, "GET POST") for one in templates] + [rule("/v1/orders/**", "DELETE")])
+    ahead = match(routes, path, method)
+    assert {path for _, path in routes._ready} == {b"/", b"/v1/orders", b"/v1/Users", b"/v1/orders/new"}
+    routes._ready = {}
+    assert ahead == match(routes, path, method)
+
+
 def test_methods() -> None:
     """A path has rules by method; one with none is 405 and told which there are, HEAD and OPTIONS too."""
     routes = Routes([rule("/a", "GET"), rule("/a", "POST PUT")])

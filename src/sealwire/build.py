@@ -23,6 +23,7 @@ from sealwire.keys.file import FileKeyring, is_development, read_private
 from sealwire.named import find
 from sealwire.observers.notice import LoggedNotices, MailedNotices
 from sealwire.observers.tally import Tally
+from sealwire.observers.together import Together
 from sealwire.observers.usage import Usage
 from sealwire.pipeline import Failures, build_pipeline
 from sealwire.ports import BucketStore, Clock, Directory, Entropy, Keyring, Ledger, NonceStore, Observer, SessionStore
@@ -219,6 +220,7 @@ def wire(
         line_fingerprints=line_fingerprints,
     )
     tally, usage = Tally(ports.ledger), Usage(ports.uses)
+    together = Together((*observers, tally, usage))
 
     def issue_nonce(keyid: str) -> str:
         random = ports.entropy(servernonce.RANDOM_BYTES)
@@ -226,6 +228,7 @@ def wire(
 
     async def closing() -> None:
         try:
+            together.flush()
             await tally.flush()
             await usage.flush()
         finally:
@@ -241,7 +244,7 @@ def wire(
         clock=ports.clock,
         entropy=ports.entropy,
         issue_nonce=issue_nonce,
-        observers=(*observers, tally, usage),
+        observer=together,
         desk=desk,
         closing=closing,
     )

@@ -43,6 +43,8 @@ from sealwire.routes import Routes
 from sealwire.stages.body import Kept
 from sealwire.trace import Trace, place
 
+#: Behind this stage calls that came together wait for each other, and before a reply (docs/decisions/0007).
+_TURN_BEHIND = "verify"
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 #: Observe mode refuses these all the same: limits are limits.
 LIMITS = frozenset(("rate-limited", "body-too-large"))
@@ -83,7 +85,7 @@ class Guard:
         clock: Clock,
         entropy: Entropy,
         issue_nonce: Callable[[str], str],
-        observers: tuple[Observer, ...] = (),
+        observer: Observer,
         desk: Desk,
         closing: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -96,7 +98,7 @@ class Guard:
         self._clock = clock
         self._entropy = entropy
         self._issue_nonce = issue_nonce
-        self._observers = observers
+        self._observer = observer
         self._desk = desk
         self._closing = closing
         self._room = Room(deployment.most_calls)
@@ -195,6 +197,8 @@ class Guard:
                     raise
                 return refusal
             held[type(evidence)] = evidence
+            if name == _TURN_BEHIND:
+                await self._room.turn()
         return None
 
     async def _record_and_enter(
@@ -328,6 +332,7 @@ class Guard:
 
     async def _go_out(self, call: Call, reply: Reply) -> Reply:
         """10. return: the reply stages of the profile; a caller who proved nothing gets the open profile's."""
+        await self._room.turn()
         profile = call.rule.profile
         unproven = profile in SIGNED and FirstSeen not in call.held
         for stage in self._pipeline.replies["open" if unproven else profile]:
@@ -381,12 +386,7 @@ class Guard:
         return None
 
     def _tell(self, trace: Trace, status: int, started: float) -> None:
-        outcome = trace.outcome(status, self._clock.monotonic() - started)
-        for observer in self._observers:
-            try:
-                observer.heard(outcome)
-            except Exception as failure:  # noqa: BLE001  # whatever it was, the caller gets a problem document
-                _LOG.error("an observer failed on %s: %s", trace.request_id, place(failure))
+        self._observer.heard(trace.outcome(status, self._clock.monotonic() - started))
 
 
 def _sealed_type(call: Call) -> bytes | None:

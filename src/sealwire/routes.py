@@ -7,14 +7,16 @@ and the refusal of paths that a lax upstream would run under another rule. Refus
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 
 from sealwire.call import Rule
 from sealwire.errors import Misuse, Refusal
-from sealwire.protocol.message import Target, percent_decode
+from sealwire.protocol.message import Target, percent_decode, read_target
 
 _PARAMETER = re.compile(r"\{[a-z][a-z0-9_]*\}")
+_PLAIN = re.compile(r"[A-Za-z0-9/._~-]+")
 _REST = "**"
 
 
@@ -44,6 +46,7 @@ class Routes:
             _insert(self._exact, rule, _segments_of(rule))
             _insert(self._lax, rule, [_lowered(segment) for segment in _segments_of(rule)])
         self._has_capitals = any(rule.template != rule.template.lower() for rule in every)
+        self._ready = self._found_ahead()
 
     def match(self, method: str, target: Target) -> Rule:
         """
@@ -53,6 +56,19 @@ class Routes:
         `slash_ok` allows it, or a path that lower-cased, without `;…` and one trailing slash, or with its encoded
         slashes decoded as the app sees it, falls under another rule.
         """
+        return self._ready.get((method, target.path)) or self._find(method, target)
+
+    def _found_ahead(self) -> dict[tuple[str, bytes], Rule]:
+        """What `_find` answers for the paths that the templates name whole, of which most calls are."""
+        ready: dict[tuple[str, bytes], Rule] = {}
+        for rule in self.rules:
+            with contextlib.suppress(Refusal):  # that path is found out at each call, and refused
+                target = read_target(rule.template.encode("utf-8"))
+                if _PLAIN.fullmatch(rule.template):
+                    ready |= {(method, target.path): self._find(method, target) for method in rule.methods}
+        return ready
+
+    def _find(self, method: str, target: Target) -> Rule:
         segments = _split(target)
         found = _collect(self._exact, segments, 0, [])
         rule = next((rule for rule in found if method in rule.methods), None)

@@ -818,7 +818,7 @@ async def test_a_file_from_before_keeps_its_keys(clock: SetClock, tmp_path: Path
         found = await last.directory.key(key.keyid)
         assert found is not None
         assert (found.state, found.frozen_at, found.user, found.client_name) == ("active", -1, "alice", "Acme")
-        assert schema_versions(path) == (4, 4)
+        assert schema_versions(path) == (5, 5)
         assert isinstance(process.ledger, SqliteLedger)
         assert process.ledger._file.read("SELECT digest FROM nonces") == [(b"d" * 16,)]
         await process.approvals.ask(ASKED)

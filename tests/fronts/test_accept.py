@@ -280,13 +280,14 @@ def test_who_begins_a_call_has_not_waited_longest(run: Run) -> None:
             assert answered(first)
 
 
+@pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"])
 @pytest.mark.parametrize("path", [b"large", b"stream"])
-def test_a_reply_that_is_not_read(run: Run, monkeypatch: pytest.MonkeyPatch, path: bytes) -> None:
-    """L5: it is not kept for ever, whether its app is done or waits to go on."""
+def test_a_reply_that_is_not_read(run: Run, monkeypatch: pytest.MonkeyPatch, path: bytes, last: bytes) -> None:
+    """L5: it is not kept for ever, whether its app is done or waits to go on, and whether another call may follow."""
     monkeypatch.setattr("sealwire.fronts.server._IDLE_SECONDS", 0.05)
     monkeypatch.setattr("sealwire.fronts.server._READ_SECONDS", 0.05)
     with run() as runs, runs.peer(4096) as peer:
-        peer.sendall(_GET % path)
+        peer.sendall((_GET % path).replace(b"\r\n\r\n", b"\r\n" + last + b"\r\n"))
         assert eventually(lambda: runs.scopes and runs.table.open == 0)
         assert dict(runs.table.cut) == {"reading": 1}
 
@@ -351,6 +352,6 @@ def test_uvicorn_is_what_it_was_built_on() -> None:
     """What the runner overrides is still there to be overridden."""
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415  # named here alone
 
-    for name in ("on_response_complete", "timeout_keep_alive_handler", "_start_asgi_task", "send_400_response"):
+    for name in ("on_response_complete", "_start_asgi_task", "send_400_response"):
         assert hasattr(HttpToolsProtocol, name)
     assert hasattr(uvicorn.Config, "load")

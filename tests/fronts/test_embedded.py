@@ -13,6 +13,7 @@ from sealwire.call import Outcome
 from sealwire.clock import ClockWatch
 from sealwire.demo.state import DemoState
 from sealwire.fronts.asgi import Receive, Scope, Send
+from tests.stories.world import together
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,10 +53,12 @@ async def test_behind_proxies(tmp_path: Path, *, proxied: bool) -> None:
     state.config.write_text('front_end = "nginx"\n' + (policy if proxied else state.config.read_text()))
     guarded = sealwire.Sealwire(app, config=state.config)
     heard = Heard()
-    guarded._guard._observers = (heard,)
+    observers = together(guarded._guard)
+    observers._observers = (heard,)
     transport = httpx2.ASGITransport(guarded, client=("192.0.2.1", 1))
     async with httpx2.AsyncClient(transport=transport, base_url=state.origin) as http:
         await http.get("/v1/time", headers={"forwarded": "for=6.6.6.6, for=198.51.100.7"})
+    observers.flush()
     assert heard == ["198.51.100.7" if proxied else "192.0.2.1"]
 
 
@@ -79,12 +82,14 @@ async def test_a_clock_that_is_set_is_counted(tmp_path: Path) -> None:
     state.make()
     state.config.write_text('front_end = "nginx"\n' + state.config.read_text())
     guarded = sealwire.Sealwire(app, config=state.config)
-    (watch,) = (one for one in guarded._guard._observers if isinstance(one, ClockWatch))
+    observers = together(guarded._guard)
+    (watch,) = (one for one in observers._observers if isinstance(one, ClockWatch))
     before = REGISTRY.get_sample_value("sealwire_clock_steps_total") or 0
     watch._distance -= 3600  # as if the clock had been an hour behind until now
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(guarded), base_url=state.origin) as http:
         await http.get("/v1/time")
         await http.get("/v1/time")
+    observers.flush()
     assert REGISTRY.get_sample_value("sealwire_clock_steps_total") == before + 1
 
 

@@ -62,7 +62,7 @@ BOUNDS: dict[str, int] = {
     "bytes of a session's request": sessions._REQUEST_BYTES,
     "peers, and networks of addresses, held ready": forwarded.MAX_PEERS,
     "limits, and address lists of clients, held ready": authorize.HELD_LISTS,
-    "public keys held ready": sqlite_directory._MAX_LOADED,
+    "public keys, and what is known of them, held ready": sqlite_directory._MAX_LOADED,
     "forms of a signature held ready": profile.Plans.BOUND,
     "bytes of a head": message.HEAD_BYTES,
     "bytes of one field": message.FIELD_BYTES,

@@ -48,6 +48,35 @@ async def test_calls_that_come_together_are_committed_together(tmp_path: Path, m
     assert counted(tmp_path / "a.db") == 301
 
 
+@pytest.mark.parametrize(("apart", "together"), [(1, 3), (3, 1)])
+async def test_calls_a_turn_apart_are_committed_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: int, together: int
+) -> None:
+    """
+    Calls that came together are a turn of the loop apart when they are decided. One commit takes them, and waits for
+    nobody who is further behind: those are the next one.
+    """
+    sizes: list[int] = []
+    commit = sqlite_file._commit
+
+    def noted(connection: sqlite3.Connection, jobs: list[Any]) -> None:
+        sizes.append(len(jobs))
+        commit(connection, jobs)
+
+    monkeypatch.setattr(sqlite_file, "_commit", noted)
+    file = SqliteFile(tmp_path / "a.db")
+
+    async def later(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await file.write(insert, FAULT)
+
+    await asyncio.gather(*(later(number * apart) for number in range(3)))
+    file.close()
+    assert sizes[0] == together
+    assert sum(sizes) == 3
+
+
 def test_what_waits_is_written_at_the_end(tmp_path: Path) -> None:
     """The loop stopped before it handed a write over: closing the file writes it."""
     file = SqliteFile(tmp_path / "a.db")

@@ -21,12 +21,11 @@ from sealwire.fronts.asgi import GuardedApp, Receive, Scope, Send
 from sealwire.keys.file import make_signing_key, make_wrapping_key
 from sealwire.observers.log import JsonFormatter, JsonLog
 from sealwire.observers.metrics import Metrics
-from sealwire.observers.tally import Tally
 from sealwire.protocol.message import Reply, read_target
 from sealwire.stores import sqlite_fast, sqlite_sessions
 from tests.stories.markers import files, told
 from tests.stories.test_enrolment import Bridge
-from tests.stories.world import ORIGIN, World
+from tests.stories.world import ORIGIN, World, tally, together
 
 POLICY = """\
 clock_kept_by = "the story"
@@ -79,7 +78,8 @@ class Deployed(World):
         self.registry = CollectorRegistry()
         observers = (JsonLog(self.said.append), Metrics(self.registry), self)
         self.guard = build_guard(settings, self.ports, observers)
-        (self.tally,) = (one for one in self.guard._observers if isinstance(one, Tally))
+        self.observers = together(self.guard)
+        self.tally = tally(self.guard)
         self._watch()
         self.app = GuardedApp(self._app, self.guard)
         self.credential = enroll(ORIGIN, self.invitation, name="alice", inner=Bridge(self))
@@ -147,6 +147,7 @@ class Deployed(World):
 
     def places(self, records: list[logging.LogRecord]) -> dict[str, bytes]:
         """All that this deployment left anywhere: logs in both formats, metrics, reprs, and every file of its state."""
+        self.observers.flush()
         asyncio.run(self.tally.flush())
         kept = files(self.folder / "state")
         self.ports.close()

@@ -34,7 +34,7 @@ from sealwire.stores.sqlite_directory import SqliteDirectory
 from sealwire.stores.sqlite_fast import SqliteFast
 from sealwire.stores.sqlite_file import SqliteFile
 from sealwire.stores.sqlite_sessions import SqliteSessions
-from tests.stories.world import ORIGIN, PAGES, SetClock, Wire, World
+from tests.stories.world import ORIGIN, PAGES, SetClock, Wire, World, tally, together
 
 SESSIONS = b"/.well-known/sealwire/sessions"
 SEALED_RULES = (
@@ -98,6 +98,7 @@ class SealedWorld(World):
         )  # fmt: skip
         deployment = Deployment(ORIGIN, frozenset(("api.example",)), "policy-1")
         self.guard = wire(rules, deployment, ports, session_terms=terms, pages=PAGES)
+        self.observers, self.tally = together(self.guard), tally(self.guard)
         self.app = GuardedApp(self._app, self.guard)
 
     def draw(self, size: int) -> bytes:

@@ -290,7 +290,8 @@ def watched(world: SealedWorld) -> tuple[Heard, CollectorRegistry]:
     """What is observed in a world from now on."""
     registry = CollectorRegistry()
     metrics, kept = Metrics(registry), Heard()
-    world.guard._observers = (*world.guard._observers, metrics, FailedTries(metrics.tries_limited), kept)
+    more = (metrics, FailedTries(metrics.tries_limited), kept)
+    world.observers._observers = (*world.observers._observers, *more)
     return kept, registry
 
 

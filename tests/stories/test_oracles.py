@@ -145,7 +145,7 @@ TABLE: list[tuple[Case, int, str, str]] = [
 def log(world: World) -> list[str]:
     """What the guard's log says."""
     lines: list[str] = []
-    world.guard._observers = (JsonLog(lines.append), *world.guard._observers)
+    world.observers._observers = (JsonLog(lines.append), *world.observers._observers)
     return lines
 
 

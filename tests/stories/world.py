@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sealwire.build import Ports, wire
 from sealwire.call import Rule
 from sealwire.fronts.asgi import TARGET_EXTENSION, GuardedApp, Message, Receive, Scope, Send
-from sealwire.guard import Deployment
+from sealwire.guard import Deployment, Guard
 from sealwire.keys.file import FileKeyring, make_signing_key, make_wrapping_key
 from sealwire.observers.tally import Tally
+from sealwire.observers.together import Together
 from sealwire.pipeline import Failures
 from sealwire.ports import Observer
 from sealwire.ports.people import Notice
@@ -121,7 +122,8 @@ class World:
         )
         deployment = Deployment(ORIGIN, frozenset(("api.example",)), "policy-1")
         self.guard = wire(rules, deployment, ports, failures=failures, pages=PAGES, observers=observers)
-        (self.tally,) = (one for one in self.guard._observers if isinstance(one, Tally))
+        self.observers = together(self.guard)
+        self.tally = tally(self.guard)
         self.app = GuardedApp(self._app, self.guard)
 
     def add_key(self, signer: Signer, client: str, state: str = "active", expires_at: float | None = None) -> None:
@@ -167,8 +169,21 @@ class World:
             "root_path": "",
         }
         await self.app(scope, receive, collect)
+        self.observers.flush()
         body = b"".join(message.get("body", b"") for message in sent[1:])
         return httpx2.Response(sent[0]["status"], headers=sent[0]["headers"], content=body)
+
+
+def together(guard: Guard) -> Together:
+    """The observers of a guard."""
+    assert isinstance(guard._observer, Together)
+    return guard._observer
+
+
+def tally(guard: Guard) -> Tally:
+    """The one of them that counts refusals."""
+    (found,) = (one for one in together(guard)._observers if isinstance(one, Tally))
+    return found
 
 
 class Wire:

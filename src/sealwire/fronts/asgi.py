@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from sealwire.call import Caller, ClientGone
-from sealwire.entry import Arrival, Begin, Entry, Gate
+from sealwire.entry import Arrival, Begin, Entry, Gate, no_body
 from sealwire.errors import Fault
 from sealwire.fronts.lifespan import pass_lifespan
 from sealwire.guard import Guard
@@ -31,7 +31,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Where our runner puts the request target as it was received, and is told of a caller that has proven who it is.
+#: Where our runner puts the request target as it was received and says that no body comes, is told of a caller that has
+#: proven who it is, and takes a whole reply.
 TARGET_EXTENSION = "sealwire.target"
 _OF_THE_BODY = frozenset((b"content-type", b"content-digest"))
 MAX_REPLY_BYTES = 16 * 1024 * 1024
@@ -119,7 +120,8 @@ class GuardedApp:
             await send(message)
 
         target = self._target(scope, extension.get("target"))
-        arrival = Arrival(scope["method"], target or b"", list(scope["headers"]), self._address(scope), read)
+        reading = no_body if extension.get("bodiless") else read
+        arrival = Arrival(scope["method"], target or b"", list(scope["headers"]), self._address(scope), reading)
         try:
             if target is None:
                 reply: Reply | None = await self._guard.misuse(arrival)
@@ -131,7 +133,7 @@ class GuardedApp:
             # A stream broke behind its head. Only a server can cut a connection, and does so when an app fails.
             raise Fault("internal", "app")
         if reply is not None:
-            await _send_reply(send, reply)
+            await _send_reply(extension, send, reply)
 
     def _address(self, scope: Scope) -> str:
         """Where the call comes from, empty where that is not known: of whatever needs it, the one place."""
@@ -173,7 +175,7 @@ def _tell_known(extension: Mapping[str, Callable[[], object]], entry: Entry) -> 
         extension.get("known", _never)()
 
 
-def _never() -> bool:
+def _never(*_: object) -> bool:
     return False
 
 
@@ -184,13 +186,12 @@ def _unchanged(scope: Scope, exact: bytes) -> bool:
     """
     path, _, query = exact.partition(b"?")
     raw = scope.get("raw_path") or b""
+    if query != scope.get("query_string", b"") or unquote_to_bytes(raw).decode("utf-8", "replace") != scope["path"]:
+        return False
+    if raw == path and not scope.get("root_path"):
+        return True
     before, root = raw.removesuffix(path), scope.get("root_path", "").encode("utf-8")
-    return bool(
-        raw == before + path
-        and (root + b"/").startswith(before + b"/")
-        and unquote_to_bytes(raw).decode("utf-8", "replace") == scope["path"]
-        and query == scope.get("query_string", b"")
-    )
+    return raw == before + path and (root + b"/").startswith(before + b"/")
 
 
 def _inner_scope(scope: Scope, entry: Entry) -> Scope:
@@ -285,7 +286,9 @@ class _Answer:
         return None if self._entry.rule.stream else Reply(self._status, self._headers, b"".join(self._chunks))
 
 
-async def _send_reply(send: Send, reply: Reply) -> None:
+async def _send_reply(extension: Mapping[str, Callable[..., bool]], send: Send, reply: Reply) -> None:
+    if extension.get("reply", _never)(send, reply):
+        return
     headers = list(reply.headers)
     if reply.status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(reply.body)))

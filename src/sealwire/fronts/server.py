@@ -25,7 +25,7 @@ from uvicorn.server import ServerState
 from sealwire.fronts.accept import Accepted
 from sealwire.fronts.asgi import TARGET_EXTENSION
 from sealwire.fronts.connections import ConnectionLimits, Connections, Seat, raise_descriptors, within_descriptors
-from sealwire.fronts.reply_out import Joined
+from sealwire.fronts.reply_out import write_whole
 from sealwire.protocol.message import HEAD_BYTES
 from sealwire.protocol.profile import MAX_LIFETIME_SECONDS
 from sealwire.protocol.window import SKEW_SECONDS
@@ -58,7 +58,6 @@ class ExactProtocol(HttpToolsProtocol):
     or a reply that is not read. It tells the table of connections whose turn it is.
     """
 
-    _head_bytes = 0
     _held_bytes = 0
     _in_head = True
     _in_process: RequestResponseCycle | None = None
@@ -101,36 +100,29 @@ class ExactProtocol(HttpToolsProtocol):
         """A new message: nothing of its head has come yet."""
         super().on_message_begin()
         self._held_bytes = 0
-        self._head_bytes = _LINE
         self._in_head = True
         if self._in_process is not None:  # the first one is due since the connection was made
             self._expect("head", _HEAD_SECONDS)
 
-    def on_url(self, url: bytes) -> None:
-        """More of the request target."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One field of the head; a trailer, which comes when the head is over, is dropped."""
-        if self._in_head:
-            self._count(len(name) + len(value) + 4)
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
-        """The head is whole: the target goes into the scope as it came, and how to see that the body was taken."""
+        """
+        The head is whole: the target goes into the scope as it came, how to see that the body was taken, and how a
+        reply may leave. What comes as fields from here on are trailers, and nobody's.
+        """
         self._in_head = False
         self._held_bytes = 0
-        if self._has_body():
+        content = self._has_body()
+        if content:
             self._table.body_begins(self._seat)
+            self._expect("body", _BODY_SECONDS)
         if len(self.pipeline) >= _PIPELINED:
             raise ValueError("too many requests behind one that is in process")
         extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
-        exact = extensions[TARGET_EXTENSION] = {"target": self.url, "known": self._known}
-        self._expect("body", _BODY_SECONDS)
+        exact = extensions[TARGET_EXTENSION] = {"target": self.url, "bodiless": not content, "known": self._known}
         super().on_headers_complete()
-        self.cycle.transport = Joined(self.transport, self.cycle, self.loop)  # type: ignore[assignment]  # what it uses
         exact["taken"] = functools.partial(_taken, self.cycle)
+        exact["reply"] = functools.partial(write_whole, self.cycle)
+        self.headers = []
 
     def on_message_complete(self) -> None:
         """The message is whole."""
@@ -141,9 +133,14 @@ class ExactProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """A reply was written: it is to be read, and then there may be another call."""
         self._table.answered(self._seat)
-        super().on_response_complete()
+        # As uvicorn has it, but for its timer: a peer that sends no further call is looked for here.
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
         self._unread = -1
-        self._expect("reading", self.timeout_keep_alive + _READ_SECONDS)
+        self._expect("reading", self.timeout_keep_alive)
         self._whose_turn()
 
     def pause_writing(self) -> None:
@@ -161,11 +158,6 @@ class ExactProtocol(HttpToolsProtocol):
                 self._expect("body", _BODY_SECONDS)
         self._whose_turn()
 
-    def timeout_keep_alive_handler(self) -> None:
-        """No call came since the last reply: the connection ends, unless that is still being read."""
-        if not self._unsent():
-            super().timeout_keep_alive_handler()
-
     def send_400_response(self, msg: str) -> None:
         """The parser's refusal, unless the peer would take it for the answer to an earlier request."""
         if self.pipeline:
@@ -181,11 +173,12 @@ class ExactProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """
         Bytes from the peer. A field, a trailer or a chunk extension that never ends is not reported by the parser, so
-        what came since it last reported anything is counted here.
+        what came since a message or its body began, or went on, is counted here.
         """
         self._held_bytes += len(data)
         super().data_received(data)
-        if self._held_bytes > _HELD_BYTES and not self.transport.is_closing():
+        most = HEAD_BYTES + _LINE if self._in_head else _HELD_BYTES
+        if self._held_bytes > most and not self.transport.is_closing():
             self.send_400_response("Invalid HTTP request received.")
 
     def _known(self) -> None:
@@ -258,23 +251,25 @@ class ExactProtocol(HttpToolsProtocol):
 
     def _has_body(self) -> bool:
         """
-        Whether a body follows. Refused is what the parser reads on with so that one would be lost or found by it (RFC
-        9112 sections 2.3 and 6.1).
+        Whether a body follows. Refused is a head over its limit, and what the parser reads on with so that a body would
+        be lost or found by it (RFC 9112 sections 2.3 and 6.1).
         """
+        size, content, coded = len(self.url), False, False
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            if name == b"transfer-encoding":
+                content = coded = True
+            elif name == b"content-length" and value != b"0":
+                content = True
+        if size > HEAD_BYTES:
+            raise ValueError("the head is over its limit")
         version = self.parser.get_http_version()
-        names = {name for name, value in self.headers if name != b"content-length" or value != b"0"}
-        content = b"transfer-encoding" in names or b"content-length" in names
-        if version not in ("1.0", "1.1") or (version == "1.0" and b"transfer-encoding" in names):
+        if version not in ("1.0", "1.1") or (version == "1.0" and coded):
             raise ValueError("not a version of HTTP/1, or one without chunks")
         if content and self.parser.should_upgrade():
             # The parser stops here, and would take the body for the next request.
             raise ValueError("a body behind a request to leave HTTP/1.1")
         return content
-
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > HEAD_BYTES + _LINE:
-            raise ValueError("the head is over its limit")
 
 
 def _taken(cycle: RequestResponseCycle) -> bool:

@@ -13,8 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from base64 import urlsafe_b64encode
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -30,6 +29,7 @@ _HEADER_BYTES = 1024
 _MEMBERS = frozenset(("alg", "enc", "kid", "cty"))
 # What plain base64 has in place of `-` and `_`, and its padding, are made into what no base64 has.
 _URL_TO_PLAIN = bytes.maketrans(b"-_+/=", b"+/!!!")
+_PLAIN_TO_URL = bytes.maketrans(b"+/", b"-_")
 
 
 class Header(NamedTuple):
@@ -166,7 +166,7 @@ def _decode(part: bytes) -> bytes:
 
 
 def _encode(data: bytes) -> bytes:
-    return urlsafe_b64encode(data).rstrip(b"=")
+    return b2a_base64(data, newline=False).translate(_PLAIN_TO_URL, b"=")
 
 
 def _malformed(cause: str, detail: str) -> Refusal:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.hpke import (
     AEAD,
     KDF,
@@ -83,11 +84,11 @@ class Terms(NamedTuple):
 
 class Keys:
     """
-    The keys of one session, one for each direction and purpose: AES-256-GCM ones ready for use, and HMAC secrets.
-    `repr` shows none of them, and they are not copied.
+    The keys of one session, one for each direction and purpose: AES-256-GCM ones ready for use, and HMAC secrets, which
+    are ready too for the server. `repr` shows none of them, and they are not copied.
     """
 
-    __slots__ = ("c2s", "c2s_mac", "commitment", "s2c", "s2c_mac")
+    __slots__ = ("_of_calls", "_of_replies", "c2s", "c2s_mac", "commitment", "s2c", "s2c_mac")
 
     def __init__(self, secret: bytes, context: bytes) -> None:
         salt = hashlib.sha256(context).digest()
@@ -100,6 +101,20 @@ class Keys:
         self.c2s_mac = key(b"c2s mac")
         self.s2c_mac = key(b"s2c mac")
         self.commitment = key(b"commitment")
+        self._of_calls = HMAC(self.c2s_mac, hashes.SHA256())
+        self._of_replies = HMAC(self.s2c_mac, hashes.SHA256())
+
+    def mac_of_call(self, base: bytes) -> bytes:
+        """hmac-sha256 (RFC 9421 section 3.3.3) under `c2s_mac`."""
+        running = self._of_calls.copy()
+        running.update(base)
+        return running.finalize()
+
+    def mac_of_reply(self, base: bytes) -> bytes:
+        """The same under `s2c_mac`."""
+        running = self._of_replies.copy()
+        running.update(base)
+        return running.finalize()
 
     def fits(self, commitment: bytes) -> bool:
         """Whether the other end has the same keys, compared in constant time."""

@@ -6,13 +6,20 @@ Owns: the form. Refuses to know: the clock and the random generator; both come i
 
 from __future__ import annotations
 
+import functools
+
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+_TIME_SHIFTS, _RANDOM_SHIFTS = range(40, -1, -10), range(70, -1, -10)
 RANDOM_BYTES = 10
 
 
 def identifier(prefix: str, milliseconds: int, random: bytes) -> str:
     """48 bits of Unix milliseconds, then 80 random bits: later identifiers sort later, and none can be guessed."""
-    value = (milliseconds & 0xFFFFFFFFFFFF) << 80 | int.from_bytes(random, "big")
-    pairs = [_PAIRS[value >> shift & 0x3FF] for shift in range(120, -1, -10)]
-    return f"{prefix}_{''.join(pairs)}"
+    value = int.from_bytes(random, "big")
+    return f"{prefix}_{_time(milliseconds)}{''.join([_PAIRS[value >> shift & 0x3FF] for shift in _RANDOM_SHIFTS])}"
+
+
+@functools.lru_cache(maxsize=4)
+def _time(milliseconds: int) -> str:
+    return "".join([_PAIRS[(milliseconds & 0xFFFFFFFFFFFF) >> shift & 0x3FF] for shift in _TIME_SHIFTS])

@@ -10,6 +10,7 @@ Refuses to know: rules, keys, signatures, ASGI.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from sealwire.errors import Refusal
@@ -24,8 +25,8 @@ HEAD_BYTES = 32 * 1024
 FIELD_BYTES = 12 * 1024
 
 # RFC 9110 section 5.5: field-content is visible ASCII, obs-text, space and tab; anything else never reaches a check.
-_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_BAD_NAME = re.compile(rb"[^!#$%&'*+\-.^`|~0-9a-z]")
+_IN_VALUES = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
+_IN_NAMES = b"!#$%&'*+-.^`|~0123456789abcdefghijklmnopqrstuvwxyz"
 # RFC 3986 section 3.3 and 3.4, as bytes that may stand in a target. `"<>^`{|}` are let through: they have one reading.
 _BAD_TARGET = re.compile(rb"[\x00-\x20\x7f-\xff#\\]")
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -115,34 +116,35 @@ def read_head(received: list[tuple[bytes, bytes]]) -> tuple[Headers, dict[bytes,
     Raises: header-malformed for a repeated field of ONCE or `Sealwire-*`, control bytes, an oversized head, or a
     Content-Length or Transfer-Encoding of another form than RFC 9112 section 6 allows here.
     """
-    headers: list[tuple[bytes, bytes]] = []
-    fields: dict[bytes, bytes] = {}
-    size = 0
-    for name, raw in received:
-        name = name.lower()
-        value = raw.strip(b" \t")
-        length = len(name) + len(raw) + 4
-        size += length
-        if length > FIELD_BYTES or size > HEAD_BYTES:
-            raise Refusal("header-malformed", "too-large", "The head is over 32 KiB, or one field over 12 KiB.")
-        if b"_" in name:
-            continue
-        if not is_field(name, value):
-            raise Refusal("header-malformed", "characters", "A field holds bytes that may not stand in a field.")
-        if name in fields:
-            if name in ONCE or name.startswith(b"sealwire-"):
-                raise Refusal("header-malformed", "repeated", f"{name.decode('ascii')} may stand once only.")
-            fields[name] += b", " + value
-        else:
-            fields[name] = value
-        headers.append((name, value))
+    size = sum([len(name) + len(value) + 4 for name, value in received])
+    if size > FIELD_BYTES and (size > HEAD_BYTES or any(len(n) + len(v) + 4 > FIELD_BYTES for n, v in received)):
+        raise Refusal("header-malformed", "too-large", "The head is over 32 KiB, or one field over 12 KiB.")
+    headers = tuple([(name.lower(), value.strip(b" \t")) for name, value in received if b"_" not in name])
+    fields = dict(headers)
+    if len(fields) < len(headers):
+        fields = combine(headers)
+    if not are_fields(fields.keys(), fields.values()):
+        raise Refusal("header-malformed", "characters", "A field holds bytes that may not stand in a field.")
+    if len(fields) < len(headers):
+        _judge_repeated(headers)
     _judge_framing(fields)
-    return tuple(headers), fields
+    return headers, fields
 
 
-def is_field(name: bytes, value: bytes) -> bool:
-    """True for a lower-case field name and a value of one line, without controls (RFC 9110 section 5)."""
-    return bool(name) and not _BAD_VALUE.search(value) and not _BAD_NAME.search(name)
+def are_fields(names: Collection[bytes], values: Collection[bytes]) -> bool:
+    """True for lower-case field names, and values of one line each, without controls (RFC 9110 section 5)."""
+    # What is left without the bytes that may stand there; of all together, since that is two looks, not two for each.
+    left = b"".join(names).translate(None, _IN_NAMES) or b"".join(values).translate(None, _IN_VALUES)
+    return not left and b"" not in names
+
+
+def _judge_repeated(headers: Headers) -> None:
+    """Raises: header-malformed for a field that may stand once and stands twice."""
+    seen: set[bytes] = set()
+    for name, _ in headers:
+        if name in seen and (name in ONCE or name.startswith(b"sealwire-")):
+            raise Refusal("header-malformed", "repeated", f"{name.decode('ascii')} may stand once only.")
+        seen.add(name)
 
 
 def _judge_framing(fields: dict[bytes, bytes]) -> None:

@@ -288,7 +288,12 @@ def check_hmac(secret: bytes, data: bytes, signature: bytes) -> None:
     """hmac-sha256 (RFC 9421 section 3.3.3), compared in constant time. Raises: signature-mismatch."""
     if not secret:
         raise Misuse("an empty HMAC key")
-    if not hmac.compare_digest(hmac.digest(secret, data, hashlib.sha256), signature):
+    judge_hmac(hmac.digest(secret, data, hashlib.sha256), signature)
+
+
+def judge_hmac(mac: bytes, signature: bytes) -> None:
+    """The signature is this MAC, compared in constant time. Raises: signature-mismatch."""
+    if not hmac.compare_digest(mac, signature):
         raise Refusal("signature-mismatch", "does-not-verify", failed="signature")
 
 

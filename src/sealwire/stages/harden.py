@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sealwire.call import AddressSpent, Call, CallerSpent
 from sealwire.errors import Fault
-from sealwire.protocol.message import Headers, Reply, is_field
+from sealwire.protocol.message import Reply, are_fields
 from sealwire.protocol.ratelimit import Spent, fields
 
 _OURS = frozenset(
@@ -22,18 +22,19 @@ class Harden:
     """
 
     async def __call__(self, call: Call, reply: Reply) -> Reply:
-        headers = tuple((name.lower(), value) for name, value in reply.headers if name.lower() not in _OURS)
-        if not all(is_field(name, value) for name, value in headers):
+        headers = [(name.lower(), value) for name, value in reply.headers]
+        headers = [each for each in headers if each[0] not in _OURS]
+        if not are_fields([name for name, _ in headers], [value for _, value in headers]):
             raise Fault("internal", "reply")
         fixed = (
             (b"cache-control", b"no-store, no-transform"),
             (b"x-content-type-options", b"nosniff"),
             (b"x-request-id", call.request_id.encode("ascii")),
         )
-        return Reply(reply.status, _limited(call, reply.status, headers) + fixed, reply.body)
+        return Reply(reply.status, (*_limited(call, reply.status, headers), *fixed), reply.body)
 
 
-def _limited(call: Call, status: int, headers: Headers) -> Headers:
+def _limited(call: Call, status: int, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """With what is left of the limits that took the call, so that its caller need not find out."""
     spent: tuple[Spent, ...] = ()
     if CallerSpent in call.held and status != 429:
@@ -42,4 +43,4 @@ def _limited(call: Call, status: int, headers: Headers) -> Headers:
         spent = call.get(AddressSpent).spent
     if not spent:
         return headers
-    return tuple(each for each in headers if each[0] not in _LIMITS) + fields(spent)
+    return [*(each for each in headers if each[0] not in _LIMITS), *fields(spent)]

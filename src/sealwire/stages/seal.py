@@ -26,8 +26,8 @@ class Seal:
         session, fields = call.get(InSession).session, dict(reply.headers)
         if b"content-encoding" in fields:
             raise Fault("internal", "compressed")
-        headers = [(name, value) for name, value in reply.headers if name != b"content-type"]
         content_type = fields.get(b"content-type", b"application/octet-stream").decode("latin-1")
+        headers = [each for each in reply.headers if each[0] != b"content-type"]
         try:
             protected = envelope.protect(session.id, content_type)
         except Refusal:

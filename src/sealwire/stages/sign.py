@@ -6,7 +6,6 @@ from sealwire.call import Call, InSession, Possession, Proof
 from sealwire.ports import Keyring
 from sealwire.protocol.message import Reply
 from sealwire.protocol.reply import attach, reply_base
-from sealwire.protocol.signature import sign_hmac
 
 
 class Sign:
@@ -31,5 +30,5 @@ class Sign:
         base = reply_base(reply, call.request, claims, int(call.now), keyid, stream=stream)
         if session is not None:
             # Under the session's key both ways: fast, and no receipt.
-            return attach(reply, base, sign_hmac(session.keys.s2c_mac, base.base))
+            return attach(reply, base, session.keys.mac_of_reply(base.base))
         return attach(reply, base, await self._keyring.sign(base.base))

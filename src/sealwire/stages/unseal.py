@@ -32,6 +32,8 @@ class Unseal:
 
 
 def _judge_query(call: Call) -> None:
+    if not call.request.query:
+        return
     names = [unquote_plus(pair.partition("=")[0]) for pair in call.request.query.decode("latin-1").split("&") if pair]
     if any(name not in call.rule.clear_query for name in names):
         raise Refusal("query-in-clear", "parameter", failed="policy")

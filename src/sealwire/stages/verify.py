@@ -13,7 +13,7 @@ from sealwire.ports import SESSION_PREFIX, BucketStore, Charge, Directory, Entro
 from sealwire.protocol import profile, servernonce
 from sealwire.protocol.jwk import KEYID
 from sealwire.protocol.ratelimit import Limit, network
-from sealwire.protocol.signature import check, check_hmac
+from sealwire.protocol.signature import check, judge_hmac
 from sealwire.protocol.window import Window, accept_signature, clock, judge
 from sealwire.records import usable
 
@@ -51,7 +51,7 @@ class Verify:
             if session is None:
                 check(key.verifier, base, claim.signature)
             else:
-                check_hmac(session.keys.c2s_mac, base, claim.signature)
+                judge_hmac(session.keys.mac_of_call(base), claim.signature)
         except Problem as problem:
             problem.claimed = "" if key is None else key.keyid
             await self._help(problem, call, claim)

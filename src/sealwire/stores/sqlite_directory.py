@@ -1,12 +1,13 @@
 """
 Clients, keys and invitations in the durable SQLite file.
 
-Keeps: public keys, names, scopes, and the HMAC keys of invitations wrapped by the key home. A read sees every write
-that has returned, in every process, so a revoked key is dead at the next call.
+Keeps: public keys, names, scopes, and the HMAC keys of invitations wrapped by the key home. A call sees every write
+that had returned when it was sent, in every process, so a revoked key is dead at the next call.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from typing import Any
@@ -34,17 +35,30 @@ _INVITATION = (
 
 class SqliteDirectory:
     """
-    Directory on a SqliteFile. Loaded key objects are held by thumbprint, which never changes meaning; at most 10,000.
+    Directory on a SqliteFile. Records of keys are held until any key or client changes, loaded key objects by
+    thumbprint, which never changes meaning; at most 10,000 of each.
     """
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._loaded: dict[str, Verifier] = {}
+        self._records: dict[str, KeyRecord] = {}
+        self._version = -1
+        self._looked: asyncio.AbstractEventLoop | None = None
 
     async def key(self, keyid: str) -> KeyRecord | None:
         """As the port says."""
+        self._drop_stale()
+        record = self._records.get(keyid)
+        if record is not None:
+            return record
         rows = self._file.read(_KEY + " WHERE k.keyid = ?", keyid)
-        return self._record(rows[0]) if rows else None
+        if not rows:
+            return None
+        record = self._record(rows[0])
+        if len(self._records) < _MAX_LOADED:
+            self._records[keyid] = record
+        return record
 
     async def keys(self, client: str | None = None) -> list[KeyRecord]:
         """As the port says."""
@@ -176,6 +190,24 @@ class SqliteDirectory:
             return version, int(now)
 
         return await self._file.write(work, _FAULT)
+
+    def _drop_stale(self) -> None:
+        """
+        Drops the records if anything changed since they were read. One look serves all calls of one turn of the event
+        loop: each of them was sent, and had arrived, before the turn began.
+        """
+        loop = asyncio.get_running_loop()
+        if self._looked is loop:
+            return
+        ((version,),) = self._file.read("SELECT version FROM directory_version")
+        if version != self._version:
+            self._records.clear()
+            self._version = version
+        self._looked = loop
+        loop.call_soon(self._turn_over)
+
+    def _turn_over(self) -> None:
+        self._looked = None
 
     def _record(self, row: tuple[Any, ...]) -> KeyRecord:
         keyid, client, client_name, name, user, scopes, addresses, jwk, state, enrolled, expires, *rest = row

@@ -89,7 +89,7 @@ class _Lane:
             self._overdue = self.loop.call_later(WRITE_SECONDS, self._give_up)
         if not self._held:
             self._held = True
-            self._counted = len(self._waiting)
+            self._counted = 0  # those that came together may be a turn behind
             self.loop.call_soon(self._look)
 
     def _look(self) -> None:
@@ -334,5 +334,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _statements(script: str) -> list[str]:
-    lines = [line for line in script.splitlines() if not line.startswith("--")]
-    return [statement for statement in "\n".join(lines).split(";") if statement.strip()]
+    statements, begun = [], ""
+    for line in script.splitlines():
+        begun += f"{line}\n"
+        if sqlite3.complete_statement(begun):  # a trigger has semicolons of its own
+            statements.append(begun)
+            begun = ""
+    return statements

@@ -49,6 +49,25 @@ def test_of_one_address_at_most_half(most: int, share: int) -> None:
     assert room.take("192.0.2.1") is None
 
 
+async def test_a_turn_for_those_that_came_together() -> None:
+    """Who is at work alone goes on at once; of several each lets the others come as far."""
+    room, said = Room(2), []
+
+    async def work(name: str) -> None:
+        said.append(f"{name} begins")
+        await room.turn()
+        said.append(f"{name} goes on")
+
+    first = room.take("")
+    assert first is not None
+    with pytest.raises(StopIteration):
+        room.turn().send(None)
+    second = room.take("")
+    assert second is not None
+    await asyncio.gather(work("a"), work("b"))
+    assert said == ["a begins", "b begins", "a goes on", "b goes on"]
+
+
 async def test_who_waits_for_its_peer_takes_no_room() -> None:
     """While the peer is waited for the room is free; once the part is there, or the peer gone, it is taken again."""
     room, seen = Room(1), []

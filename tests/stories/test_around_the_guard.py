@@ -58,6 +58,15 @@ async def test_a_body_that_the_server_gave_away(world: World) -> None:
     assert world.reads == 0
 
 
+async def test_a_body_where_none_was_sent(world: World) -> None:
+    """D12: the server has seen that no body comes, and what a middleware gives as one reaches neither guard nor app."""
+    around(world, extensions={TARGET_EXTENSION: {"target": b"/v1/balances", "bodiless": True}})
+    invented = Wire().sign(world.signer)
+    invented.body = b"a body of the middleware"
+    assert (await world.send(invented)).status_code == 200
+    assert (world.reads, world.bodies) == (0, [b""])
+
+
 async def test_the_body_once_and_then_a_disconnect(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """D11: the app asks for more than the body that was judged."""
     received: list[Message] = []

@@ -62,7 +62,7 @@ path = "/v1/ticker"
 methods = ["GET"]
 profile = "keyed"
 scopes = ["read"]
-limits = ["6000/min per key", "600/min per address"]
+limits = ["6000/min per key", "300/min per address"]
 
 [[rules]]
 path = "/v1/time"

@@ -120,7 +120,7 @@ class GuardedApp:
             await send(message)
 
         target = self._target(scope, extension.get("target"))
-        reading = no_body if extension.get("bodiless") else read
+        reading = no_body if extension.get("bodiless") and not extension.get("taken", _never)() else read
         arrival = Arrival(scope["method"], target or b"", list(scope["headers"]), self._address(scope), reading)
         try:
             if target is None:

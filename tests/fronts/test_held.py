@@ -1,0 +1,96 @@
+"""What a connection of our runner keeps of a peer that never comes to an end, and when it is given up."""
+
+import asyncio
+import socket
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+from uvicorn.server import ServerState
+
+from sealwire.fronts.asgi import App, Message, Receive, Scope, Send
+from sealwire.fronts.connections import ConnectionLimits, Connections
+from sealwire.fronts.server import ExactProtocol, configuration
+
+#: Seven bytes on the wire, and 160 as a field in a list.
+_FIELDS = b"".join(b"%02x:%02x\r\n" % (number % 256, number % 251) for number in range(35_000))
+_KEPT_BYTES = 64 * 1024
+
+
+class _Wire(asyncio.Transport):
+    """The transport of a connection: what was written to it, and whether it was closed."""
+
+    def __init__(self, end: socket.socket) -> None:
+        super().__init__({"socket": end, "peername": ("192.0.2.1", 1), "sockname": ("192.0.2.2", 2)})
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        return
+
+    resume_reading = pause_reading
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        return
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def end() -> Iterator[socket.socket]:
+    """A socket of which all that was written was read."""
+    one, other = socket.socketpair()
+    with one, other:
+        yield one
+
+
+async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers once the body is whole; on `/slow` some time later."""
+    message: Message = {"more_body": True}
+    while message.get("more_body"):
+        message = await receive()
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.3)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def connected(end: socket.socket, app: App = answering) -> tuple[ExactProtocol, _Wire]:
+    """A connection that was just made."""
+    config = configuration(app, host="192.0.2.2", port=2, context=None)
+    config.load()
+    table, wire = Connections(ConnectionLimits()), _Wire(end)
+    seat = table.take("192.0.2.1", wire.abort)
+    assert seat is not None
+    table.secured(seat)
+    protocol = ExactProtocol(config, ServerState(), {}, connections=table, seat=seat, socket=wire)
+    protocol.connection_made(wire)
+    return protocol, wire
+
+
+async def test_trailers_are_not_kept(end: socket.socket) -> None:
+    """They reach nothing, so they take nothing: not while they come, and not behind the call."""
+    protocol, wire = connected(end)
+    protocol.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+    tracemalloc.start()
+    try:
+        protocol.data_received(_FIELDS)
+        assert tracemalloc.get_traced_memory()[0] < _KEPT_BYTES
+    finally:
+        tracemalloc.stop()
+    protocol.data_received(b"\r\n")
+    await asyncio.sleep(0.01)
+    assert wire.written.startswith(b"HTTP/1.1 200 ")
+    protocol.connection_lost(None)

@@ -14,7 +14,7 @@ from sealwire.fronts.server import ExactProtocol, configuration
 
 #: Seven bytes on the wire, and 160 as a field in a list.
 _FIELDS = b"".join(b"%02x:%02x\r\n" % (number % 256, number % 251) for number in range(35_000))
-_KEPT_BYTES = 64 * 1024
+_KEPT_BYTES = 256 * 1024  # the interpreter itself keeps 2,000 tuples for later
 
 
 class _Wire(asyncio.Transport):
@@ -93,4 +93,34 @@ async def test_trailers_are_not_kept(end: socket.socket) -> None:
     protocol.data_received(b"\r\n")
     await asyncio.sleep(0.01)
     assert wire.written.startswith(b"HTTP/1.1 200 ")
+    protocol.connection_lost(None)
+
+
+@pytest.mark.parametrize("more", [b"", b"\r\n"])
+async def test_a_head_over_its_limit_in_one_read(end: socket.socket, more: bytes) -> None:
+    """What of a head came with its first byte counts too: it is not kept until more comes, nor until the peer goes."""
+    protocol, wire = connected(end)
+    tracemalloc.start()
+    try:
+        protocol.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n" + _FIELDS + more)
+        assert tracemalloc.get_traced_memory()[0] < _KEPT_BYTES
+    finally:
+        tracemalloc.stop()
+    assert wire.written.startswith(b"HTTP/1.1 400 ")
+    assert wire.closed
+    protocol.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n" + b"x" * 65_536]
+)
+async def test_a_head_within_its_limit_in_two_reads(end: socket.socket, before: bytes) -> None:
+    """What came before it in the same read is not its own."""
+    protocol, wire = connected(end)
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n" + _FIELDS[:21_000] + b"\r\n"
+    protocol.data_received(before + head[:16_000])
+    protocol.data_received(head[16_000:])
+    await asyncio.sleep(0.01)
+    assert wire.written.count(b"HTTP/1.1 200 ") == 1 + bool(before)
+    assert not wire.closed
     protocol.connection_lost(None)

@@ -70,6 +70,7 @@ class ExactProtocol(HttpToolsProtocol):
 
     _held_bytes = 0
     _in_head = True
+    _begun = False  # a message, in this read
     _in_process: RequestResponseCycle | None = None
     _awaited: Literal["head", "body", "reading"] = "head"
     _due: float | None = None  # when what is awaited must have come, by the loop's clock
@@ -110,7 +111,7 @@ class ExactProtocol(HttpToolsProtocol):
         """A new message: nothing of its head has come yet."""
         super().on_message_begin()
         self._held_bytes = 0
-        self._in_head = True
+        self._in_head = self._begun = True
         if self._in_process is not None:  # the first one is due since the connection was made
             self._expect("head", _HEAD_SECONDS)
 
@@ -170,6 +171,8 @@ class ExactProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """The parser's refusal, unless the peer would take it for the answer to an earlier request."""
+        if self.headers:  # of a head that nobody was called with: over TLS the connection outlives its close
+            self.headers.clear()
         if self.pipeline:
             self.transport.abort()
         else:
@@ -186,7 +189,10 @@ class ExactProtocol(HttpToolsProtocol):
         what came since a message or its body began, or went on, is counted here.
         """
         self._held_bytes += len(data)
+        self._begun = False
         super().data_received(data)
+        if self._begun and self._in_head:  # which bytes of this read were its own, the parser does not say
+            self._held_bytes = sum([len(name) + len(value) + 4 for name, value in self.headers], len(self.url))
         most = HEAD_BYTES + _LINE if self._in_head else _HELD_BYTES
         if self._held_bytes > most and not self.transport.is_closing():
             self.send_400_response("Invalid HTTP request received.")

@@ -107,7 +107,7 @@ async def test_a_head_over_its_limit_in_one_read(end: socket.socket, more: bytes
     finally:
         tracemalloc.stop()
     assert wire.written.startswith(b"HTTP/1.1 400 ")
-    assert wire.closed
+    assert wire.is_closing()
     protocol.connection_lost(None)
 
 
@@ -122,5 +122,20 @@ async def test_a_head_within_its_limit_in_two_reads(end: socket.socket, before: 
     protocol.data_received(head[16_000:])
     await asyncio.sleep(0.01)
     assert wire.written.count(b"HTTP/1.1 200 ") == 1 + bool(before)
-    assert not wire.closed
+    assert not wire.is_closing()
+    protocol.connection_lost(None)
+
+
+async def test_a_call_behind_another_has_its_time(end: socket.socket) -> None:
+    """How long a connection may be idle does not count while a call that came with the one before is at work."""
+    protocol, wire = connected(end)
+    protocol.timeout_keep_alive = 0.05  # type: ignore[assignment]  # seconds all the same
+    protocol.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+    await asyncio.sleep(0.2)
+    assert wire.written.count(b"HTTP/1.1 200 ") == 1
+    assert not wire.is_closing()
+    await asyncio.sleep(0.15)
+    assert wire.written.count(b"HTTP/1.1 200 ") == 2
+    await asyncio.sleep(0.1)
+    assert wire.is_closing()
     protocol.connection_lost(None)

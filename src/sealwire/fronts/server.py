@@ -146,12 +146,16 @@ class ExactProtocol(HttpToolsProtocol):
         self._table.answered(self._seat)
         # As uvicorn has it, but for its timer: a peer that sends no further call is looked for here.
         self.server_state.total_requests += 1
+        self._unread = -1
+        self._expect("reading", self.timeout_keep_alive)
         if not self.transport.is_closing():
             self.flow.resume_reading()
             if self.pipeline:
-                self._start_asgi_task(*self.pipeline.pop())
-        self._unread = -1
-        self._expect("reading", self.timeout_keep_alive)
+                cycle, app = self.pipeline.pop()
+                self._start_asgi_task(cycle, app)
+                self._due = None  # the next call is here, and takes what time it takes
+                if cycle.more_body:
+                    self._expect("body", _BODY_SECONDS)
         self._whose_turn()
 
     def pause_writing(self) -> None:

@@ -56,6 +56,12 @@ async def enrolled(directory: Directory, count: int = 1) -> list[str]:
         ("UPDATE keys SET client = 'cli_b'", "cli_b"),
         ("UPDATE clients SET limits = '5/min' WHERE id = 'cli_a'", "('5', 60)"),
         ("UPDATE clients SET user = 'mallory' WHERE id = 'cli_a'", "mallory"),
+        ("UPDATE OR REPLACE clients SET user = 'mallory' WHERE id = 'cli_a'", "mallory"),
+        (
+            "REPLACE INTO clients (id, name, user, scopes, addresses, created) VALUES ('cli_a', '', 'm', '', '', 1)",
+            "cli_a m ",
+        ),
+        ("REPLACE INTO keys SELECT keyid, 'cli_b', name, jwk, state, enrolled, expires, '', 0, -1 FROM keys", "cli_b"),
         ("DELETE FROM keys", "None"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ async def test_a_key_that_nobody_has_is_not_held(tmp_path: Path) -> None:
     directory = SqliteDirectory(file)
     for number in range(100):
         assert await directory.key(f"nobody {number}") is None
-    assert directory._records == {}
+    assert directory._held[1] == {}
     (keyid,) = await enrolled(directory)
     assert await directory.key(keyid) is not None
     file.close()
@@ -135,7 +136,7 @@ async def test_no_more_than_the_bound(tmp_path: Path, monkeypatch: pytest.Monkey
     keyids = await enrolled(directory, 4)
     for _ in range(2):
         assert [(await directory.key(keyid)).keyid for keyid in keyids] == keyids  # type: ignore[union-attr]
-    assert (len(directory._records), len(directory._loaded)) == (2, 2)
+    assert (len(directory._held[1]), len(directory._loaded)) == (2, 2)
     file.close()
 
 
@@ -179,4 +180,34 @@ def test_a_loop_that_ended_is_no_turn(tmp_path: Path) -> None:
         return record.state
 
     assert asyncio.run(following()) == "revoked"
+    file.close()
+
+
+async def test_what_a_slow_thread_read_is_held_for_nobody(tmp_path: Path) -> None:
+    """A key is read by one thread, revoked, and another thread has looked since: the first one's record is its own."""
+    read, revoked = threading.Event(), threading.Event()
+
+    class Slow(SqliteFile):
+        def read(
+            self, sql: str, *values: object, fault: tuple[str, str] = ("store-unavailable", "directory")
+        ) -> list[tuple[object, ...]]:
+            rows = super().read(sql, *values, fault=fault)
+            if threading.current_thread() is slow and "FROM keys" in sql:
+                read.set()
+                assert revoked.wait(10)
+            return rows
+
+    file = Slow(tmp_path / "a.db")
+    directory = SqliteDirectory(file)
+    (keyid,) = await enrolled(directory)
+    slow = threading.Thread(target=lambda: asyncio.run(directory.key(keyid)))
+    slow.start()
+    assert await asyncio.to_thread(read.wait, 10)
+    assert await directory.revoke(keyid)
+    assert await directory.key("nobody") is None
+    revoked.set()
+    await asyncio.to_thread(slow.join, 10)
+    record = await directory.key(keyid)
+    assert record is not None
+    assert record.state == "revoked"
     file.close()

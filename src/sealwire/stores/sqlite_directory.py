@@ -42,22 +42,23 @@ class SqliteDirectory:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._loaded: dict[str, Verifier] = {}
-        self._records: dict[str, KeyRecord] = {}
-        self._version = -1
+        #: What was read since the version was this one: a new dict for each, so that nothing that another thread read
+        #: before a change is ever put beside what was read behind it.
+        self._held: tuple[int, dict[str, KeyRecord]] = (-1, {})
         self._looked: asyncio.AbstractEventLoop | None = None
 
     async def key(self, keyid: str) -> KeyRecord | None:
         """As the port says."""
-        self._drop_stale()
-        record = self._records.get(keyid)
+        records = self._fresh()
+        record = records.get(keyid)
         if record is not None:
             return record
         rows = self._file.read(_KEY + " WHERE k.keyid = ?", keyid)
         if not rows:
             return None
         record = self._record(rows[0])
-        if len(self._records) < _MAX_LOADED:
-            self._records[keyid] = record
+        if len(records) < _MAX_LOADED:
+            records[keyid] = record
         return record
 
     async def keys(self, client: str | None = None) -> list[KeyRecord]:
@@ -191,20 +192,21 @@ class SqliteDirectory:
 
         return await self._file.write(work, _FAULT)
 
-    def _drop_stale(self) -> None:
+    def _fresh(self) -> dict[str, KeyRecord]:
         """
-        Drops the records if anything changed since they were read. One look serves all calls of one turn of the event
-        loop: each of them was sent, and had arrived, before the turn began.
+        The records that are held, none if anything changed since they were read. One look serves all calls of one turn
+        of the event loop: each of them was sent, and had arrived, before the turn began.
         """
         loop = asyncio.get_running_loop()
         if self._looked is loop:
-            return
+            return self._held[1]
         ((version,),) = self._file.read("SELECT version FROM directory_version")
-        if version != self._version:
-            self._records.clear()
-            self._version = version
-        self._looked = loop
+        held = self._held
+        if version != held[0]:
+            held = self._held = (version, {})
         loop.call_soon(self._turn_over)
+        self._looked = loop
+        return held[1]
 
     def _turn_over(self) -> None:
         self._looked = None

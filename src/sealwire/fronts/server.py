@@ -177,7 +177,9 @@ class ExactProtocol(HttpToolsProtocol):
         """The parser's refusal, unless the peer would take it for the answer to an earlier request."""
         if self.headers:  # of a head that nobody was called with: over TLS the connection outlives its close
             self.headers.clear()
-        if self.pipeline:
+        cycle = self._in_process
+        at_work = cycle if cycle is not None and not cycle.response_complete else None
+        if self.pipeline or (at_work is not None and (at_work.response_started or not at_work.more_body)):
             self.transport.abort()
         else:
             super().send_400_response(msg)

@@ -340,4 +340,4 @@ def _statements(script: str) -> list[str]:
         if sqlite3.complete_statement(begun):  # a trigger has semicolons of its own
             statements.append(begun)
             begun = ""
-    return statements
+    return [*statements, begun] if begun.strip() else statements

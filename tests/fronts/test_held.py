@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from uvicorn.server import ServerState
 
-from sealwire.fronts.asgi import App, Message, Receive, Scope, Send
+from sealwire.fronts.asgi import TARGET_EXTENSION, App, Message, Receive, Scope, Send
 from sealwire.fronts.connections import ConnectionLimits, Connections
 from sealwire.fronts.server import ExactProtocol, configuration
 
@@ -152,6 +152,33 @@ async def test_a_call_behind_another_has_its_time(end: socket.socket) -> None:
     protocol.connection_lost(None)
 
 
+_POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [(b"", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), (b"", _POST + b"{}"), (_POST, b"{}")]
+)
+async def test_junk_that_comes_with_a_call(end: socket.socket, first: bytes, then: bytes) -> None:
+    """D14: a body larger than declared. The call is not served, and hears that what it sent was no message."""
+    served = []
+
+    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+        message = {} if scope["extensions"][TARGET_EXTENSION]["bodiless"] else await receive()
+        served.append(message.get("type"))
+        await answering(scope, receive, send)
+
+    protocol, wire = connected(end, reads)
+    protocol.data_received(first)
+    await asyncio.sleep(0)
+    protocol.data_received(then + b"}")
+    assert await comes(lambda: served)
+    assert served == ["http.disconnect"]
+    assert wire.written.startswith(b"HTTP/1.1 400 ")
+    assert wire.written.count(b"HTTP/1.1 ") == 1
+    assert wire.is_closing()
+    protocol.connection_lost(None)
+
+
 async def test_junk_behind_a_call_is_no_answer_to_it(end: socket.socket) -> None:
     """The parser's own 400 would be taken for the reply of the call that is at work, which may have moved money."""
     go_on = asyncio.Event()
@@ -162,9 +189,14 @@ async def test_junk_behind_a_call_is_no_answer_to_it(end: socket.socket) -> None
 
     protocol, wire = connected(end, slow)
     protocol.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    protocol.data_received(b"no request at all\r\n\r\n")
-    assert (wire.written, wire.is_closing()) == (b"", True)
+    for junk in (b"no request at all\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\x00" * 300_000):
+        protocol.data_received(junk)
+    assert (wire.written, wire.is_closing()) == (b"", False)
     go_on.set()
+    assert await comes(wire.is_closing)
+    assert wire.written.startswith(b"HTTP/1.1 200 ")
+    assert wire.written.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nconnection: close\r\n" in wire.written
     protocol.connection_lost(None)
     another, fresh = connected(end)
     another.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

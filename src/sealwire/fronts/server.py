@@ -71,6 +71,8 @@ class ExactProtocol(HttpToolsProtocol):
     _held_bytes = 0
     _in_head = True
     _begun = False  # a message, in this read
+    _whole: RequestResponseCycle | None = None  # with this read
+    _over = False  # what came was no message, and nothing behind it is read
     _in_process: RequestResponseCycle | None = None
     _awaited: Literal["head", "body", "reading"] = "head"
     _due: float | None = None  # when what is awaited must have come, by the loop's clock
@@ -137,7 +139,7 @@ class ExactProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The message is whole."""
-        self._due = None
+        self._due, self._whole = None, self.cycle
         super().on_message_complete()
         self._whose_turn()
 
@@ -174,15 +176,24 @@ class ExactProtocol(HttpToolsProtocol):
         self._whose_turn()
 
     def send_400_response(self, msg: str) -> None:
-        """The parser's refusal, unless the peer would take it for the answer to an earlier request."""
+        """
+        The parser's refusal. A call that came with the very bytes that are refused hears this, and is not entered. One
+        that came before would take it for its own answer: it gets that, and the connection ends with it.
+        """
         if self.headers:  # of a head that nobody was called with: over TLS the connection outlives its close
             self.headers.clear()
         cycle = self._in_process
-        at_work = cycle if cycle is not None and not cycle.response_complete else None
-        if self.pipeline or (at_work is not None and (at_work.response_started or not at_work.more_body)):
+        if self.pipeline:
             self.transport.abort()
-        else:
+        elif cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
             super().send_400_response(msg)
+        elif cycle is self._whole and not cycle.response_started:
+            cycle.disconnected = True
+            cycle.scope["extensions"][TARGET_EXTENSION]["bodiless"] = False  # whoever reads its body hears of that
+            super().send_400_response(msg)
+        else:
+            cycle.keep_alive = False
+            self._over = True
 
     def on_body(self, body: bytes) -> None:
         """Part of the body, which pays for what its chunks were framed with."""
@@ -194,8 +205,10 @@ class ExactProtocol(HttpToolsProtocol):
         Bytes from the peer. A field, a trailer or a chunk extension that never ends is not reported by the parser, so
         what came since a message or its body began, or went on, is counted here.
         """
+        if self._over:
+            return
         self._held_bytes += len(data)
-        self._begun = False
+        self._begun, self._whole = False, None
         super().data_received(data)
         if self._begun and self._in_head:  # which bytes of this read were its own, the parser does not say
             self._held_bytes = sum([len(name) + len(value) + 4 for name, value in self.headers], len(self.url))

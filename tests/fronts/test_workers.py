@@ -115,7 +115,7 @@ async def test_100_copies_on_four_workers(fleet: DemoState, method: str) -> None
     assert sorted(reply.status_code for reply in replies) == [200] + [401] * 99
     assert {reply.json()["code"] for reply in replies if reply.status_code == 401} == {"replay-detected"}
     judged = {reply.headers["x-request-id"]: reply for reply in replies}
-    judges = worker_of(fleet, judged.keys())
+    judges = all_judged(fleet, judged.keys())
     assert len(judged) == len(judges) == 100, "each copy has a line of the worker that judged it"
     assert len(set(judges.values())) >= 2, "one worker alone took every copy: this run says nothing"
     # The log's word on who it was is held against the app's own, where the app was reached.
@@ -125,11 +125,19 @@ async def test_100_copies_on_four_workers(fleet: DemoState, method: str) -> None
 
 
 def worker_of(state: DemoState, requests: Collection[str]) -> dict[str, int]:
-    """Which worker judged each of these calls. Its line is written before the reply goes out."""
+    """Which worker judged each of these calls, as far as their lines are written: that is just after the reply."""
     written = (state.folder / "stderr.txt").read_text().rpartition("\n")[0]  # other workers may be in the midst of one
     lines = (line for line in written.splitlines() if '"http.request.id"' in line)
     told = {line["http.request.id"]: line["process.pid"] for line in map(json.loads, lines)}
     return {request: told[request] for request in requests if request in told}
+
+
+def all_judged(state: DemoState, requests: Collection[str]) -> dict[str, int]:
+    """The same once every line is there, for calls of workers that live on."""
+    until = time.monotonic() + 20
+    while len(judges := worker_of(state, requests)) < len(set(requests)) and time.monotonic() < until:
+        time.sleep(0.02)  # between two readings of a log that grows
+    return judges
 
 
 def entered(state: DemoState) -> float:
@@ -147,6 +155,9 @@ def test_the_metrics_are_those_of_all_workers(fleet: DemoState) -> None:
     for _ in range(40):
         with httpx2.Client(transport=Transport(credential=known)) as http:
             workers.add(http.get(f"{fleet.origin}/v1/balances").json()["worker"])
+    until = time.monotonic() + 20
+    while entered(fleet) - before < 40 and time.monotonic() < until:
+        time.sleep(0.02)  # the last call is counted just after its reply
     assert entered(fleet) - before == 40
     assert len(workers) >= 2
 

@@ -188,6 +188,8 @@ def shared(served: Served, tape: Tape) -> bool:
         (judges[message.request], openers[message.session])
         for message in tape.messages
         if message.status == 200 and message.start == tape.start and openers.get(message.session)
+        # a call that was answered this moment has no line yet, and one of a worker that was killed then never has
+        if message.request in judges
     }
     all_took = len(workers) == served.count and workers <= {judge for judge, _ in took}
     return all_took and any(judge != opener for judge, opener in took)

@@ -17,7 +17,7 @@ import pytest
 
 from sealwire.client import Credential, rotate
 from sealwire.client.explain import signed_headers
-from tests.fronts.test_workers import worker_of
+from tests.fronts.test_workers import all_judged, worker_of
 from tests.reliability.lives import Heard, Life, judge
 from tests.reliability.serving import ROOT, Served
 
@@ -180,7 +180,7 @@ async def _lives(served: Keyed) -> Load:
 
 
 def _judged(served: Keyed, load: Load) -> list[str]:
-    judges = worker_of(served.state, [one.request for one in load.heard])
+    judges = all_judged(served.state, [one.request for one in load.heard])
     return judge(load.heard, load.lives, judges, served.workers())
 
 

@@ -62,10 +62,11 @@ class Routes:
         """What `_find` answers for the paths that the templates name whole, of which most calls are."""
         ready: dict[tuple[str, bytes], Rule] = {}
         for rule in self.rules:
+            if not _PLAIN.fullmatch(rule.template):
+                continue
             with contextlib.suppress(Refusal):  # that path is found out at each call, and refused
-                target = read_target(rule.template.encode("utf-8"))
-                if _PLAIN.fullmatch(rule.template):
-                    ready |= {(method, target.path): self._find(method, target) for method in rule.methods}
+                target = read_target(rule.template.encode("ascii"))
+                ready |= {(method, target.path): self._find(method, target) for method in rule.methods}
         return ready
 
     def _find(self, method: str, target: Target) -> Rule:

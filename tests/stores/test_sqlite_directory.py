@@ -10,6 +10,7 @@ import pytest
 from sealwire.clock import SystemClock
 from sealwire.errors import Fault
 from sealwire.ports import Decision, Directory, Invitation
+from sealwire.records import KeyRecord
 from sealwire.stores import sqlite_directory
 from sealwire.stores.sqlite import SqliteLedger
 from sealwire.stores.sqlite_directory import SqliteDirectory
@@ -49,6 +50,13 @@ async def enrolled(directory: Directory, count: int = 1) -> list[str]:
     return keyids
 
 
+async def known(directory: Directory, keyid: str) -> KeyRecord:
+    """The record of a key that is there."""
+    record = await directory.key(keyid)
+    assert record is not None
+    return record
+
+
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
@@ -76,8 +84,7 @@ async def test_a_change_by_any_hand_counts_at_the_next_call(tmp_path: Path, chan
         "INSERT INTO clients (id, name, user, scopes, addresses, created) VALUES ('cli_b', 'b', 'b', '', '', 1)"
     )
     for _ in range(3):
-        record = await directory.key(keyid)
-        assert record is not None
+        record = await known(directory, keyid)
         assert (record.state, record.client, record.user, record.limits) == ("active", "cli_a", "alice", ())
         await asyncio.sleep(0)
     other.execute(change)
@@ -111,7 +118,7 @@ async def test_one_look_a_turn_and_one_reading_a_change(tmp_path: Path) -> None:
         assert await directory.key(first) is not None
     assert file.asked == ["directory_version", "keys", "keys", *["directory_version"] * 5]
     assert await directory.revoke(second)
-    assert [(await directory.key(keyid)).state for keyid in (first, second)] == ["active", "revoked"]  # type: ignore[union-attr]
+    assert [(await known(directory, keyid)).state for keyid in (first, second)] == ["active", "revoked"]
     assert file.asked[-3:] == ["directory_version", "keys", "keys"]
     file.close()
 
@@ -135,7 +142,7 @@ async def test_no_more_than_the_bound(tmp_path: Path, monkeypatch: pytest.Monkey
     directory = SqliteDirectory(file)
     keyids = await enrolled(directory, 4)
     for _ in range(2):
-        assert [(await directory.key(keyid)).keyid for keyid in keyids] == keyids  # type: ignore[union-attr]
+        assert [(await known(directory, keyid)).keyid for keyid in keyids] == keyids
     assert (len(directory._held[1]), len(directory._loaded)) == (2, 2)
     file.close()
 
@@ -175,9 +182,7 @@ def test_a_loop_that_ended_is_no_turn(tmp_path: Path) -> None:
     other.close()
 
     async def following() -> str:
-        record = await directory.key(keyid)
-        assert record is not None
-        return record.state
+        return (await known(directory, keyid)).state
 
     assert asyncio.run(following()) == "revoked"
     file.close()
@@ -207,7 +212,5 @@ async def test_what_a_slow_thread_read_is_held_for_nobody(tmp_path: Path) -> Non
     assert await directory.key("nobody") is None
     revoked.set()
     await asyncio.to_thread(slow.join, 10)
-    record = await directory.key(keyid)
-    assert record is not None
-    assert record.state == "revoked"
+    assert (await known(directory, keyid)).state == "revoked"
     file.close()

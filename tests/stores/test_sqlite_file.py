@@ -29,16 +29,22 @@ def counted(path: Path) -> int:
     return count
 
 
-async def test_calls_that_come_together_are_committed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three hundred at once: two commits, since one holds 256 at the most."""
-    sizes: list[int] = []
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many writes each commit takes, in their order."""
+    noted: list[int] = []
     commit = sqlite_file._commit
 
-    def noted(connection: sqlite3.Connection, jobs: list[Any]) -> None:
-        sizes.append(len(jobs))
+    def commits(connection: sqlite3.Connection, jobs: list[Any]) -> None:
+        noted.append(len(jobs))
         commit(connection, jobs)
 
-    monkeypatch.setattr(sqlite_file, "_commit", noted)
+    monkeypatch.setattr(sqlite_file, "_commit", commits)
+    return noted
+
+
+async def test_calls_that_come_together_are_committed_together(tmp_path: Path, sizes: list[int]) -> None:
+    """Three hundred at once: two commits, since one holds 256 at the most."""
     file = SqliteFile(tmp_path / "a.db")
     await asyncio.gather(*(file.write(insert, FAULT) for _ in range(300)))
     assert sizes == [256, 44]
@@ -50,20 +56,12 @@ async def test_calls_that_come_together_are_committed_together(tmp_path: Path, m
 
 @pytest.mark.parametrize(("apart", "together"), [(1, 3), (3, 1)])
 async def test_calls_a_turn_apart_are_committed_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: int, together: int
+    tmp_path: Path, sizes: list[int], apart: int, together: int
 ) -> None:
     """
     Calls that came together are a turn of the loop apart when they are decided. One commit takes them, and waits for
     nobody who is further behind: those are the next one.
     """
-    sizes: list[int] = []
-    commit = sqlite_file._commit
-
-    def noted(connection: sqlite3.Connection, jobs: list[Any]) -> None:
-        sizes.append(len(jobs))
-        commit(connection, jobs)
-
-    monkeypatch.setattr(sqlite_file, "_commit", noted)
     file = SqliteFile(tmp_path / "a.db")
 
     async def later(turns: int) -> None:

@@ -1,6 +1,7 @@
 """The page: each profile's column, its order, and that what is earned is what is demanded."""
 
-from typing import get_type_hints
+from types import MethodType
+from typing import cast, get_type_hints
 
 import pytest
 
@@ -83,13 +84,13 @@ def test_columns(profile: str, names: tuple[str, ...], replies: tuple[str, ...])
     assert column(REPLY_ROWS, profile) == replies
     page = built()
     assert tuple(name for name, _ in page.stages[profile]) == names
-    assert [type(stage).__name__.lower() for stage in page.replies[profile]] == list(replies)
+    assert [type(cast(MethodType, stage).__self__).__name__.lower() for stage in page.replies[profile]] == list(replies)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_all_that_is_demanded_is_earned(profile: str) -> None:
     """The stages of a column make exactly the evidence that its profile demands, each kind once."""
-    earned = [get_type_hints(type(stage).__call__)["return"] for _, stage in built().stages[profile]]
+    earned = [get_type_hints(stage)["return"] for _, stage in built().stages[profile]]
     assert len(set(earned)) == len(earned)
     assert frozenset(earned) == DEMANDS[profile]
 

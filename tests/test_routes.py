@@ -5,7 +5,7 @@ import pytest
 from sealwire.call import Rule
 from sealwire.errors import Misuse, Refusal
 from sealwire.protocol.message import read_target
-from sealwire.routes import Routes
+from sealwire.routes import HELD_PATH_BYTES, HELD_PATHS, Routes
 
 
 def rule(template: str, methods: str = "GET", **more: object) -> Rule:
@@ -46,14 +46,24 @@ def test_the_nearest_rule(path: bytes, template: str, order: int) -> None:
 @pytest.mark.parametrize(
     "path", [b"/", b"/v1/orders", b"/v1/Users", b"/v1/users", b"/v1/orders?x=1", b"/v1/orders/new", b"/v1/a;b"]
 )
-def test_what_is_found_ahead_is_what_would_be_found(path: bytes, method: str) -> None:
-    """Paths that templates name whole are found before the first call: the same rules, and the same refusals."""
+def test_what_is_held_is_what_would_be_found(path: bytes, method: str) -> None:
+    """The rules of paths that came before are held: the same rules, and the same refusals."""
     templates = ("/", "/v1/orders", "/v1/Users", "/v1/orders/new", "/v1/orders/{id}", "/v1/**")
     routes = Routes([rule(one, "GET POST") for one in templates] + [rule("/v1/orders/**", "DELETE")])
-    ahead = match(routes, path, method)
-    assert {path for _, path in routes._ready} == {b"/", b"/v1/orders", b"/v1/Users", b"/v1/orders/new"}
-    routes._ready = {}
-    assert ahead == match(routes, path, method)
+    first, again = match(routes, path, method), match(routes, path, method)
+    assert first == again == match(Routes(routes.rules), path, method)
+    held = routes._found.cache_info()
+    assert held.hits == held.currsize  # what was refused is found out anew
+
+
+def test_no_more_paths_are_held_than_the_bound() -> None:
+    """Whatever paths come, and however long they are: no more than so many are held, and no long one."""
+    routes = Routes([rule("/v1/**")])
+    for number in range(HELD_PATHS + 10):
+        assert match(routes, b"/v1/%d" % number) == "/v1/**"
+    assert match(routes, b"/v1/" + b"a" * HELD_PATH_BYTES) == "/v1/**"
+    held = routes._found.cache_info()
+    assert (held.currsize, held.misses) == (HELD_PATHS, HELD_PATHS + 10)
 
 
 def test_methods() -> None:

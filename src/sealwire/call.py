@@ -9,7 +9,8 @@ Refuses to know: how any evidence is earned.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, TypeVar
 
 from sealwire.errors import Refusal
 from sealwire.protocol.approval import Sentence, Shown
@@ -22,6 +23,14 @@ from sealwire.protocol.ratelimit import Limit, Spent
 from sealwire.records import Bounds, KeyRecord
 
 E = TypeVar("E")
+
+
+class Get(Protocol):
+    """The evidence of one kind. Raises: KeyError if the stage that earns it has not run: a wiring mistake."""
+
+    def __call__(self, kind: type[E], /) -> E:
+        """As above."""
+
 
 #: Reads the next part of the body: its bytes, and whether more follow. Raises ClientGone.
 Receive = Callable[[], Awaitable[tuple[bytes, bool]]]
@@ -129,7 +138,10 @@ class Rule(NamedTuple):
 
     def takes(self, content_type: bytes) -> bool:
         """True for a media type of `content_types`, bare or with `charset=utf-8` alone (RFC 9110 section 8.3.1)."""
-        text = content_type.decode("latin-1").lower()
+        text = content_type.decode("latin-1")
+        if text in self.content_types:
+            return True
+        text = text.lower()
         kind, semicolon, parameter = text.partition(";")
         if semicolon and parameter.strip().replace('"', "") != "charset=utf-8":
             return text in self.content_types
@@ -297,10 +309,11 @@ class Call:
     """
     One call: its request, its rule, the one reading of the clock (`now`, Unix seconds) and the evidence so far.
 
-    `held` is a read-only view; only the guard adds to what is behind it.
+    `held` is a read-only view of it, and `get` reads from it; only the guard adds to what is behind them.
     """
 
-    __slots__ = ("address", "held", "now", "outside", "receive", "request", "request_id", "rule")
+    __slots__ = ("address", "get", "held", "now", "outside", "receive", "request", "request_id", "rule")
+    get: Get
 
     def __init__(
         self,
@@ -310,7 +323,7 @@ class Call:
         request_id: str,
         address: str,
         receive: Receive,
-        held: Mapping[type, Evidence],
+        held: dict[type, Evidence],
         outside: Outside | None = None,
     ) -> None:
         self.request = request
@@ -319,12 +332,9 @@ class Call:
         self.request_id = request_id
         self.address = address
         self.receive = receive
-        self.held = held
+        self.held: Mapping[type, Evidence] = MappingProxyType(held)
+        self.get = held.__getitem__  # type: ignore[assignment]  # the guard holds evidence under its own type
         self.outside = outside
-
-    def get(self, kind: type[E]) -> E:
-        """The evidence of this kind. Raises: KeyError if the stage that earns it has not run: a wiring mistake."""
-        return self.held[kind]  # type: ignore[return-value]  # the guard holds evidence under its own type
 
     def content(self) -> bytes:
         """What the caller says, in clear: opened if it was sealed."""

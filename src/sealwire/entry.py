@@ -101,13 +101,17 @@ class Room:
         if who:
             self._of[who] = self._of.get(who, 0) + 1
 
+    @property
+    def shared(self) -> bool:
+        """True while more than one is at work."""
+        return self._at_work > 1
+
     async def turn(self) -> None:
         """
-        Lets the event loop take a turn where others are at work. Calls that came together go through the next part one
-        after the other then, while its code is at hand: a processor holds far less than a call runs through.
+        Lets the event loop take a turn, for where others are at work. Calls that came together go through the next part
+        one after the other then, while its code is at hand: a processor holds far less than a call runs through.
         """
-        if self._at_work > 1:
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     def leave(self, who: str) -> None:
         """One is at work no more."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from types import MappingProxyType
 from typing import NamedTuple
 
 from sealwire.call import (
@@ -90,6 +89,7 @@ class Guard:
         closing: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._deployment = deployment
+        self._scheme = deployment.origin.partition(":")[0]
         self._routes = routes
         self._pipeline = pipeline
         self._endpoints = endpoints
@@ -180,12 +180,11 @@ class Guard:
             target.decoded,
             headers,
             fields,
-            self._deployment.origin.partition(":")[0],
+            self._scheme,
         )
-        view = MappingProxyType(held)
         receive = taken.reading(arrival.receive)
         receive = Kept(receive) if rule.observe else receive
-        return Call(request, rule, trace.at, trace.request_id, arrival.address, receive, view, taken.outside)
+        return Call(request, rule, trace.at, trace.request_id, arrival.address, receive, held, taken.outside)
 
     async def _run_stages(self, call: Call, held: dict[type, Evidence]) -> Problem | None:
         """Each stage in turn. In observe mode the first refusal that may be observed is answered, not raised."""
@@ -197,7 +196,7 @@ class Guard:
                     raise
                 return refusal
             held[type(evidence)] = evidence
-            if name == _TURN_BEHIND:
+            if name == _TURN_BEHIND and self._room.shared:
                 await self._room.turn()
         return None
 
@@ -210,7 +209,7 @@ class Guard:
             await self._pipeline.count_refused(call, None)
             await self._read_rest(call, held)
             trace.code, trace.decision = refusal.code, "observed"
-        elif not DEMANDS[call.rule.profile] <= held.keys():
+        elif not held.keys() >= DEMANDS[call.rule.profile]:
             # A wiring mistake, never a caller's: the app is not entered without every piece of evidence.
             raise Fault("internal", "evidence")
         else:
@@ -332,7 +331,8 @@ class Guard:
 
     async def _go_out(self, call: Call, reply: Reply) -> Reply:
         """10. return: the reply stages of the profile; a caller who proved nothing gets the open profile's."""
-        await self._room.turn()
+        if self._room.shared:
+            await self._room.turn()
         profile = call.rule.profile
         unproven = profile in SIGNED and FirstSeen not in call.held
         for stage in self._pipeline.replies["open" if unproven else profile]:

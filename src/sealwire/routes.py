@@ -7,17 +7,18 @@ and the refusal of paths that a lax upstream would run under another rule. Refus
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import re
 from collections.abc import Iterable
 
 from sealwire.call import Rule
 from sealwire.errors import Misuse, Refusal
-from sealwire.protocol.message import Target, percent_decode, read_target
+from sealwire.protocol.message import HELD_TARGET_BYTES, Target, percent_decode
 
 _PARAMETER = re.compile(r"\{[a-z][a-z0-9_]*\}")
-_PLAIN = re.compile(r"[A-Za-z0-9/._~-]+")
 _REST = "**"
+#: Paths whose rules are held ready, none of them longer than so many bytes.
+HELD_PATHS, HELD_PATH_BYTES = 1024, HELD_TARGET_BYTES
 
 
 class _Node:
@@ -46,7 +47,8 @@ class Routes:
             _insert(self._exact, rule, _segments_of(rule))
             _insert(self._lax, rule, [_lowered(segment) for segment in _segments_of(rule)])
         self._has_capitals = any(rule.template != rule.template.lower() for rule in every)
-        self._ready = self._found_ahead()
+        # The same paths come again and again: most calls are to few of them.
+        self._found = functools.lru_cache(maxsize=HELD_PATHS)(self._find)
 
     def match(self, method: str, target: Target) -> Rule:
         """
@@ -56,32 +58,22 @@ class Routes:
         `slash_ok` allows it, or a path that lower-cased, without `;…` and one trailing slash, or with its encoded
         slashes decoded as the app sees it, falls under another rule.
         """
-        return self._ready.get((method, target.path)) or self._find(method, target)
+        find = self._found if len(target.path) <= HELD_PATH_BYTES else self._find
+        return find(method, target.path, target.decoded, target.slashes)
 
-    def _found_ahead(self) -> dict[tuple[str, bytes], Rule]:
-        """What `_find` answers for the paths that the templates name whole, of which most calls are."""
-        ready: dict[tuple[str, bytes], Rule] = {}
-        for rule in self.rules:
-            if not _PLAIN.fullmatch(rule.template):
-                continue
-            with contextlib.suppress(Refusal):  # that path is found out at each call, and refused
-                target = read_target(rule.template.encode("ascii"))
-                ready |= {(method, target.path): self._find(method, target) for method in rule.methods}
-        return ready
-
-    def _find(self, method: str, target: Target) -> Rule:
-        segments = _split(target)
+    def _find(self, method: str, path: bytes, decoded_path: str, slashes: bool) -> Rule:
+        segments = _split(path, decoded_path, slashes)
         found = _collect(self._exact, segments, 0, [])
         rule = next((rule for rule in found if method in rule.methods), None)
         if not (rule and rule.exact):
             self._judge_lax(segments, found)
             # The app sees the path decoded: more segments than the rule was found by, which may be another rule's.
-            decoded = _collect(self._lax, _lax(target.decoded[1:].split("/")), 0, []) if target.slashes else []
+            decoded = _collect(self._lax, _lax(decoded_path[1:].split("/")), 0, []) if slashes else []
             if decoded and decoded != found:
                 raise _other_rule("With its encoded slashes decoded, this path would fall under another rule.")
         if not found:
             raise Refusal("not-found", "no-rule")
-        if target.slashes:
+        if slashes:
             _judge_slashes(rule or found[0], segments)
         if rule is None:
             allow = ", ".join(sorted(set().union(*(rule.methods for rule in found))))
@@ -107,10 +99,10 @@ def _other_rule(detail: str) -> Refusal:
     return Refusal("target-not-canonical", "other-rule", detail)
 
 
-def _split(target: Target) -> list[str]:
-    if not target.slashes:
-        return target.decoded[1:].split("/")
-    return [percent_decode(segment).decode("utf-8") for segment in target.path[1:].split(b"/")]
+def _split(path: bytes, decoded: str, slashes: bool) -> list[str]:
+    if not slashes:
+        return decoded[1:].split("/")
+    return [percent_decode(segment).decode("utf-8") for segment in path[1:].split(b"/")]
 
 
 def _segments_of(rule: Rule) -> list[str]:

@@ -54,7 +54,7 @@ class Desk:
 
     def member(self, **changes: object) -> dict[str, object]:
         number = len(self.asked)
-        approval = identifier("apr", 1, bytes(9) + bytes([number]))
+        approval = identifier("apr", 1, bytes(15) + bytes([number]))
         sentence = self.sentence if isinstance(self.sentence, str) else self.sentence[number]
         link = f"https://pages.example/approve/{approval}"
         return {"id": approval, "url": link, "sentence": sentence, "expires_at": 1_790_000_600} | changes

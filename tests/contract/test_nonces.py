@@ -65,6 +65,19 @@ async def test_forgotten_after_that(workers: list[NonceStore], clock: SetClock) 
         assert await workers[0].claim("k", f"n{i}", clock.at + 60, 20) == "first"
 
 
+async def test_forgotten_after_the_clock_was_set_back(workers: list[NonceStore], clock: SetClock) -> None:
+    """A clock that ran ahead and was set right: nonces leave when their own time is over, and not an hour later."""
+    clock.at = START + 3600
+    assert await workers[0].claim("other", "ahead", clock.at + 60, 20) == "first"
+    clock.at = START
+    for i in range(LIVE):
+        assert await workers[0].claim("k", f"n{i}", START + 60, 20) == "first"
+    clock.at = START + 80 + 17
+    assert await workers[0].claim("other", "sweeps", clock.at + 60, 20) == "first"
+    for i in range(LIVE):
+        assert await workers[0].claim("k", f"m{i}", clock.at + 60, 20) == "first"
+
+
 async def test_full_is_of_one_key(workers: list[NonceStore]) -> None:
     """At its live nonces a key is full, its old nonces are still seen, and no other key is limited."""
     for i in range(LIVE):

@@ -1,5 +1,7 @@
 """Reading what a caller asks of the reply, a server nonce and a limit: a value or the one stated answer."""
 
+from dataclasses import replace
+
 from hypothesis import given
 
 from sealwire.protocol.profile import NONCE
@@ -17,7 +19,7 @@ ASKED = b'sig=("@status");nonce="abcdefghijklmnopqrstuv";tag="sealwire-response"
 def test_wanted_nonce(field: bytes) -> None:
     """A nonce in its form or none; never an error."""
     made = request()
-    nonce = wanted_nonce(made._replace(fields=made.fields | {b"accept-signature": field}))
+    nonce = wanted_nonce(replace(made, fields=made.fields | {b"accept-signature": field}))
     assert not nonce or NONCE.fullmatch(nonce.decode("ascii"))
 
 

@@ -1,5 +1,7 @@
 """Reading our signature out of a message: a claim or a Refusal, nothing else."""
 
+from dataclasses import replace
+
 from hypothesis import given
 
 from sealwire.errors import Refusal
@@ -19,7 +21,7 @@ def test_claim(inputs: bytes, octets: bytes) -> None:
     """What is accepted is inside every bound, and its base is one line a component."""
     plans, made = Plans(), request([(b"accept", b"a")])
     fields = {b"signature-input": inputs, b"signature": octets}
-    made = made._replace(fields=made.fields | fields)
+    made = replace(made, fields=made.fields | fields)
     for read in (has_tag, find_label):
         try:
             read(made, "sealwire")

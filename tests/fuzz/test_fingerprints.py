@@ -1,5 +1,7 @@
 """Naming the lines of a base: for any field values, lines that may be named and nothing else."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ def test_fingerprints(values: list[bytes]) -> None:
         _, fields = read_head([(name.encode(), value) for name, value in zip(NAMES[4:], values, strict=True)])
     except Refusal:
         return
-    made = request()._replace(fields=fields)
+    made = replace(request(), fields=fields)
     shown = fingerprints(FOUND, build_base(FOUND, made))
     named = [line["component"] for line in shown]
     assert named == [f'"{name}"' for name in (*NAMES[:5], "@signature-params")]

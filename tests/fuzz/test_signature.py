@@ -1,5 +1,7 @@
 """Reading signatures and building their base: signatures and bytes, or a FieldError or Refusal, nothing else."""
 
+from dataclasses import replace
+
 from hypothesis import given
 
 from sealwire.errors import Refusal
@@ -16,7 +18,7 @@ INPUTS = damaged(
     ]
 )
 OCTETS = damaged([b"a=:YQ==:", b"a=:YQ==:, b=:Yg==:"])
-MESSAGE = request([(b"x", b"a=1, q=(2 3)"), (b"signature", b"a=:YQ==:")])._replace(trailers=((b"y", b"1"),))
+MESSAGE = replace(request([(b"x", b"a=1, q=(2 3)"), (b"signature", b"a=:YQ==:")]), trailers=((b"y", b"1"),))
 RESPONSE = Response(200, MESSAGE.headers, MESSAGE.fields)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from sealwire import clients, endpoints, ports, presence, sessions
+from sealwire import clients, endpoints, ports, presence, routes, sessions
 from sealwire.build import open_ports
 from sealwire.client import approving, rulebook, sending
 from sealwire.clock import STEP_SECONDS
@@ -31,7 +31,7 @@ from sealwire.pages import account, door, visits
 from sealwire.pipeline import Failures
 from sealwire.ports import apikeys, people
 from sealwire.presence import Terms
-from sealwire.protocol import envelope, forwarded, message, otp, profile, ratelimit, strictjson, window
+from sealwire.protocol import envelope, forwarded, message, otp, profile, ratelimit, reply, strictjson, window
 from sealwire.stages import authorize
 from sealwire.stores import (
     memory,
@@ -64,6 +64,12 @@ BOUNDS: dict[str, int] = {
     "limits, and address lists of clients, held ready": authorize.HELD_LISTS,
     "public keys, and what is known of them, held ready": sqlite_directory._MAX_LOADED,
     "forms of a signature held ready": profile.Plans.BOUND,
+    "request targets without a query held ready, in each process": message.HELD_TARGETS,
+    "paths whose rules are held ready, in each process": routes.HELD_PATHS,
+    "bytes of such a target or path": routes.HELD_PATH_BYTES,
+    "names of reply fields held ready": reply.HELD_NAMES,
+    "bytes of such a name": reply.HELD_NAME_BYTES,
+    "statuses and moments written ready": reply.HELD_NUMBERS,
     "bytes of a head": message.HEAD_BYTES,
     "bytes of one field": message.FIELD_BYTES,
     "signatures in one head": profile.MAX_LABELS,

@@ -1,6 +1,7 @@
 """What a person is shown, and what a yes is bound to."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -187,7 +188,7 @@ def test_what_differs() -> None:
 
 def request(method: str = "POST", target: bytes = b"/v1/w?a=1", authority: str = "api.example") -> Request:
     """A call's head."""
-    return head(method, target)._replace(authority=authority)
+    return replace(head(method, target), authority=authority)
 
 
 def test_bound_to_each_part() -> None:

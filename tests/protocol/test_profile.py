@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -121,7 +122,7 @@ def test_extra_components() -> None:
     """Fields beyond the required ones, and derived ones beside the four, are checked as any."""
     names = (*FOUR, "accept", "x_y", "host", "@target-uri", "@scheme", "@request-target")
     made = request([*signed_lines(names), (b"accept", b"a/b")])
-    made = made._replace(fields=made.fields | {b"x_y": b"1"})
+    made = replace(made, fields=made.fields | {b"x_y": b"1"})
     base = build_base(read(made), made)
     assert b'"accept": a/b\n"x_y": 1\n"host": ' + AUTHORITY.encode() in base
     assert (

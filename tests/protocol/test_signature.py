@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -27,7 +28,7 @@ from sealwire.protocol.signature import Component
 from tests.protocol.made import ALGORITHMS, FOUR, code, read, request, signed_lines, signer, verifier, with_body
 
 LINES = ((b"dict", b"a=1, b"), (b"one", b"x;  y"), (b"many", b"1,   2"), (b"text", b"no field ="), (b"cr", b"a\nb"))
-MESSAGE = request([*LINES[:4]])._replace(headers=LINES, fields=combine(LINES), trailers=((b"late", b"1"),))
+MESSAGE = replace(request([*LINES[:4]]), headers=LINES, fields=combine(LINES), trailers=((b"late", b"1"),))
 RESPONSE = Response(204, LINES, combine(LINES))
 TYPES = {b"dict": "dictionary", b"one": "item", b"many": "list", b"text": "item"}
 
@@ -305,16 +306,16 @@ def test_one_changed_byte_of_the_message(algorithm: str, name: str, position: in
 
     match name:
         case "@method":
-            other = made._replace(method="PUT" if step % 2 else "POST ")
+            other = replace(made, method="PUT" if step % 2 else "POST ")
         case "@authority":
-            other = made._replace(authority=made.authority[1:] if step % 2 else made.authority + ".")
+            other = replace(made, authority=made.authority[1:] if step % 2 else made.authority + ".")
         case "@path":
-            other = made._replace(path=changed(made.path))
+            other = replace(made, path=changed(made.path))
         case "@query":
-            other = made._replace(query=changed(made.query))
+            other = replace(made, query=changed(made.query))
         case _:
             field = name.encode()
-            other = made._replace(fields=made.fields | {field: changed(made.fields[field])})
+            other = replace(made, fields=made.fields | {field: changed(made.fields[field])})
     with pytest.raises(Refusal, match="signature-mismatch"):
         signature.check(verifier(algorithm), build_base(claim, other), octets)
 

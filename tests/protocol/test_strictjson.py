@@ -52,6 +52,13 @@ def test_the_message_repeats_nothing() -> None:
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize("body", [b"1 2", b'{"a":1}x', b"{}\x00", b"{", b"", b"\xff"])
+def test_what_is_no_json_is_called_so(body: bytes) -> None:
+    """Whatever stands behind the value, or is missing of it: one answer, since junk there is no second value."""
+    with pytest.raises(NotStrict, match=r"\Anot JSON in UTF-8\Z"):
+        read(body)
+
+
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_depth(opening: bytes, closing: bytes) -> None:
     """64 levels are read, 65 are not; brackets side by side or in strings are no depth."""

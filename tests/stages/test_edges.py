@@ -1,6 +1,5 @@
 """The corners of the stages that no story passes through."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +23,7 @@ async def nothing() -> tuple[bytes, bool]:
     raise AssertionError
 
 
-def call(held: Mapping[type, Any]) -> Call:
+def call(held: dict[type, Any]) -> Call:
     """A call with this evidence and no more."""
     request = Request("POST", b"/", "api.example", b"/", b"", "/", (), {})
     return Call(request, Rule("/", frozenset(("POST",)), "signed"), 0.0, "req_1", "192.0.2.1", nothing, held)

@@ -73,3 +73,13 @@ async def test_a_type_that_cannot_be_sealed_under(kind: bytes) -> None:
 
 def _nothing(count: int) -> bytes:
     raise AssertionError(count)
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"identity", b"content-type"])
+async def test_what_was_compressed_is_not_sealed(coding: bytes) -> None:
+    """Its length would tell what is in it: nothing of such a reply goes out."""
+    reply = _reply(b"a/b")
+    with refused("internal/compressed"):
+        await Seal(_nothing)(
+            call(None, SEALED, PLAIN), reply._replace(headers=(*reply.headers, (b"content-encoding", coding)))
+        )

@@ -1,6 +1,7 @@
 """Step up: a call waits for its person, and a yes is for this very call."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def withdrawal(
 ) -> Call:
     """A critical call, opened, fresh and in its session."""
     named = approval.encode() if isinstance(approval, str) else approval
-    request = head(method, target, more={b"sealwire-approval": named or None})._replace(authority=authority)
+    request = replace(head(method, target, more={b"sealwire-approval": named or None}), authority=authority)
     return call(request, rule, caller, InSession(SESSION, None), Plain(body, kind), idempotent, now=now)
 
 

@@ -311,7 +311,8 @@ async def test_nothing_is_opened_for_who_is_not_allowed() -> None:
     """Without the evidence of authorize it is a wiring mistake, and no session is asked for."""
     stores = await _ready()
     made = _call()
-    made.held = {kind: one for kind, one in made.held.items() if kind is not Allowed}
+    held = {kind: one for kind, one in made.held.items() if kind is not Allowed}
+    made = Call(made.request, made.rule, made.now, made.request_id, made.address, made.receive, held)
     with pytest.raises(KeyError):
         await Opening(stores.sessions)(made)
     assert await _used(stores) == 0

@@ -2,6 +2,7 @@
 
 import hashlib
 from base64 import b64decode
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -226,7 +227,7 @@ async def test_unsigned() -> None:
 def _moved() -> Any:
     """A call whose path differs from what was signed."""
     request = sign(head())
-    return call(change(request._replace(target=b"/v1/other"), {}))
+    return call(change(replace(request, target=b"/v1/other"), {}))
 
 
 async def test_a_changed_message() -> None:

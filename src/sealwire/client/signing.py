@@ -11,6 +11,7 @@ import functools
 import re
 from binascii import b2a_base64
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from sealwire.client.errors import NotSignable
@@ -72,7 +73,7 @@ class Signatures(NamedTuple):
         holds this claim and the receiver's reading of the same bytes together.
         """
         plan, listed = _covering(request.has_content(), profile.WHEN_PRESENT.intersection(request.fields))
-        profile.judge_components(plan.names, request)
+        profile.judge_components(plan, request)
         keyid, tag, expires = self.keyid, self.tag, created + LIFETIME_SECONDS
         plain = _PLAIN.fullmatch(keyid) and _PLAIN.fullmatch(tag) and profile.NONCE.fullmatch(nonce)
         if not (plain and 0 <= created < expires < profile.MAX_NUMBER):
@@ -191,4 +192,4 @@ def _attach(request: Request, members: list[tuple[bytes, bytes, bytes]]) -> Requ
     signature = b", ".join([label + b"=:" + octets + b":" for label, _, octets in members])
     headers = (*request.headers, (b"signature-input", signature_input), (b"signature", signature))
     fields = {**request.fields, b"signature-input": signature_input, b"signature": signature}
-    return request._replace(headers=headers, fields=fields)
+    return replace(request, headers=headers, fields=fields)

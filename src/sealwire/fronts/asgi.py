@@ -263,7 +263,7 @@ class _Answer:
         """The app's `send`."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            self._headers = tuple((bytes(name), bytes(value)) for name, value in message.get("headers", ()))
+            self._headers = tuple([(bytes(name), bytes(value)) for name, value in message.get("headers", ())])
             if self._entry.rule.stream:
                 head = await self._begin(self._status, self._headers)
                 await self._send({"type": "http.response.start", "status": head.status, "headers": list(head.headers)})

@@ -60,10 +60,8 @@ class Headers:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Header] = {}
-
-    def find(self, received: bytes) -> Header | None:
-        """What is known of these bytes."""
-        return self._known.get(received)
+        #: What is known of these bytes, or None.
+        self.find = self._known.get
 
     def keep(self, envelope: Envelope) -> None:
         """Called once a body under this header was opened."""
@@ -80,10 +78,11 @@ def read(body: bytes, headers: Headers) -> Envelope:
     Raises: envelope-malformed for another number of parts, base64url that is not canonical, a protected header that is
     not exactly `alg enc kid cty`.
     """
-    parts = body.split(b".", 5)
-    if len(parts) != 5:
+    aad, _, rest = body.partition(b".")
+    parts = rest.translate(_URL_TO_PLAIN).split(b".", 4)
+    if len(parts) != 4:
         raise _malformed("parts", "A sealed body has five parts.")
-    aad, encrypted_key, iv, ciphertext, tag = parts
+    encrypted_key, iv, ciphertext, tag = parts
     header = headers.find(aad) or _header(aad)
     return Envelope(header, aad, _decode(encrypted_key), _decode(iv), _decode(ciphertext), _decode(tag))
 
@@ -108,7 +107,8 @@ def open_sealed(envelope: Envelope, key: AESGCM) -> bytes:
 def seal(key: AESGCM, protected: bytes, iv: bytes, plaintext: bytes) -> bytes:
     """The compact serialisation of `plaintext` under a protected header from `protect`. An IV is used once a key."""
     sealed = key.encrypt(iv, plaintext, protected)
-    return b".".join((protected, b"", _encode(iv), _encode(sealed[:-_TAG_BYTES]), _encode(sealed[-_TAG_BYTES:])))
+    parts = (b"", _unpadded(iv), _unpadded(sealed[:-_TAG_BYTES]), _unpadded(sealed[-_TAG_BYTES:]))
+    return protected + b"." + b".".join(parts).translate(_PLAIN_TO_URL)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -119,7 +119,7 @@ def protect(session: str, content_type: str) -> bytes:
     """
     _judge_type(content_type)
     members = {"alg": "dir", "enc": "A256GCM", "kid": session, "cty": content_type}
-    return _encode(json.dumps(members, separators=(",", ":")).encode("ascii"))
+    return _unpadded(json.dumps(members, separators=(",", ":")).encode("ascii")).translate(_PLAIN_TO_URL)
 
 
 # What a field's value may hold (RFC 9110 section 5.5), without what is obsolete and without a tab.
@@ -135,7 +135,7 @@ def _header(encoded: bytes) -> Header:
     if len(encoded) > _HEADER_BYTES:
         raise _malformed("header", "The protected header is too long.")
     try:
-        members = strictjson.read(_decode(encoded))
+        members = strictjson.read(_decode(encoded.translate(_URL_TO_PLAIN)))
     except strictjson.NotStrict:
         raise _malformed("header", "The protected header is not JSON with one reading.") from None
     if not isinstance(members, dict) or members.keys() != _MEMBERS:
@@ -151,22 +151,25 @@ def _header(encoded: bytes) -> Header:
 
 
 def _decode(part: bytes) -> bytes:
-    """Canonical base64url without padding (RFC 7515 section 2). Raises: envelope-malformed."""
+    """
+    Canonical base64url without padding (RFC 7515 section 2), translated by _URL_TO_PLAIN. Raises: envelope-malformed.
+    """
     if not part:
         return b""
     padding = -len(part) % 4
     try:
-        data = a2b_base64(part.translate(_URL_TO_PLAIN) + b"=" * padding, strict_mode=True)
+        data = a2b_base64(part + b"=" * padding, strict_mode=True)
     except ValueError:
         raise _malformed("base64url", "A part is not base64url.") from None
     # Only the last characters can hold bits that no byte has.
-    if padding and not part.endswith(_encode(data[-(len(data) % 3) :])):
+    if padding and not part.endswith(_unpadded(data[-(len(data) % 3) :])):
         raise _malformed("base64url", "A part is not canonical base64url.")
     return data
 
 
-def _encode(data: bytes) -> bytes:
-    return b2a_base64(data, newline=False).translate(_PLAIN_TO_URL, b"=")
+def _unpadded(data: bytes) -> bytes:
+    """Plain base64 without padding."""
+    return b2a_base64(data, newline=False).rstrip(b"=")
 
 
 def _malformed(cause: str, detail: str) -> Refusal:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import functools
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_TIME_SHIFTS, _RANDOM_SHIFTS = range(40, -1, -10), range(70, -1, -10)
-RANDOM_BYTES = 10
+_TIME_SHIFTS = range(45, -1, -5)
+#: One byte for each of the characters, which has five bits.
+RANDOM_BYTES = 16
+_FIVE_BITS = _ALPHABET.encode("ascii") * 8
 
 
 def identifier(prefix: str, milliseconds: int, random: bytes) -> str:
     """48 bits of Unix milliseconds, then 80 random bits: later identifiers sort later, and none can be guessed."""
-    value = int.from_bytes(random, "big")
-    return f"{prefix}_{_time(milliseconds)}{''.join([_PAIRS[value >> shift & 0x3FF] for shift in _RANDOM_SHIFTS])}"
+    return f"{prefix}_{_time(milliseconds)}{random.translate(_FIVE_BITS).decode('ascii')}"
 
 
 @functools.lru_cache(maxsize=4)
 def _time(milliseconds: int) -> str:
-    return "".join([_PAIRS[(milliseconds & 0xFFFFFFFFFFFF) >> shift & 0x3FF] for shift in _TIME_SHIFTS])
+    return "".join([_ALPHABET[(milliseconds & 0xFFFFFFFFFFFF) >> shift & 0x1F] for shift in _TIME_SHIFTS])

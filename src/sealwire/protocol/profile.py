@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from sealwire.errors import Refusal
@@ -44,23 +45,28 @@ MAX_NUMBER = 1 << 40
 
 NONCE = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
-_ORDINARY_VALUE = re.compile(rb"([a-z*][a-z0-9_\-.*]*)=:([A-Za-z0-9+/]+={0,2}):")
+_ORDINARY_LIST = re.compile(rb'"@?[a-z0-9\-]+"(?: "@?[a-z0-9\-]+")*')
+# No two of its alternatives begin alike: on that rests the possessive repetition (CPython issue 101955).
 _ORDINARY_INPUT = re.compile(
-    rb'([a-z*][a-z0-9_\-.*]*)=(\(("@?[a-z0-9\-]+"(?: "@?[a-z0-9\-]+")*)\)'
-    rb'((?:;[a-z]+=(?:0|[1-9][0-9]{0,12}|"[ !#-\[\]-~]*"))+))'
+    rb'([a-z*][a-z0-9_\-.*]*+)=(\(([a-z0-9@" \-]++)\)'
+    rb"((?:;(?:created=(0|[1-9][0-9]{0,12})|expires=(0|[1-9][0-9]{0,12})"
+    rb'|keyid="([ !#-:<-\[\]-~]++)"|nonce="([A-Za-z0-9_\-]{22,64}+)"'
+    rb'|tag="([ !#-:<-\[\]-~]++)"|alg="([ !#-:<-\[\]-~]++)"))++))'
 )
-_ORDINARY_PARAM = re.compile(rb';([a-z]+)=(?:([0-9]+)|"([^"]*)")')
 
 
 class Plan(NamedTuple):
     """
     How to build the base lines of one covered list: for each component its line's head and the name its value is found
-    by, which is empty for a line that is whole already. `repeated` are those of a reply's `;req` lines.
+    by, which is empty for a line that is whole already. `repeated` are those of a reply's `;req` lines, behind their
+    identifiers.
     """
 
     names: frozenset[bytes]
     steps: tuple[tuple[bytes, bytes], ...]
-    repeated: tuple[tuple[bytes, bytes], ...]
+    repeated: tuple[tuple[bytes, bytes, bytes], ...]
+    always: bool  # it covers ALWAYS
+    content: bool  # and WITH_CONTENT
 
 
 class Claim(NamedTuple):
@@ -95,10 +101,8 @@ class Plans:
 
     def __init__(self) -> None:
         self._plans: dict[bytes, Plan] = {}
-
-    def find(self, listed: bytes) -> Plan | None:
-        """The plan kept for this list, if any."""
-        return self._plans.get(listed)
+        #: The plan kept for this list, or None.
+        self.find = self._plans.get
 
     def keep(self, claim: Claim) -> None:
         """Called once the claim's signature held."""
@@ -121,43 +125,47 @@ def claim(request: Request, tag: str, plans: Plans, *, possession: str = "") -> 
     found = None if possession else quick(signature_input, signature, tag, plans)
     if found is None:
         found = general(signature_input, signature, tag, request, possession)
-    judge_components(found.plan.names, request)
+    judge_components(found.plan, request)
     return found
 
 
 def quick(signature_input: bytes, signature: bytes, tag: str, plans: Plans) -> Claim | None:
-    """The ordinary form read by two regular expressions, or None for any other form or any doubt."""
-    value_found = _ORDINARY_VALUE.fullmatch(signature)
-    input_found = _ORDINARY_INPUT.fullmatch(signature_input)
-    if value_found is None or input_found is None:
+    """The ordinary form read by one regular expression, or None for any other form or any doubt."""
+    found = _ORDINARY_INPUT.fullmatch(signature_input)
+    if found is None:
         return None
-    label, covered, listed, tail = input_found.groups()
-    octets = decode_base64(value_found[2])
-    if value_found[1] != label or octets is None:
+    label, covered, listed, tail, created, expires, keyid, nonce, tagged, algorithm = found.groups()
+    # No string holds a semicolon here, so these are as many as there are parameters: none is missing, or there twice.
+    if not (created and expires and keyid and nonce and tagged) or tail.count(b";") != (6 if algorithm else 5):
         return None
+    if tagged != tag.encode("ascii") or not (signature.startswith(label + b"=:") and signature.endswith(b":")):
+        return None
+    octets = decode_base64(signature[len(label) + 2 : -1])
     plan = plans.find(listed) or read_list(listed)
-    # The tail is well-formed, so it is cut at each parameter; of number and string one is empty.
-    found = _ORDINARY_PARAM.findall(tail)
-    params = {name: (number, string) for name, number, string in found}
-    try:
-        created, expires = int(params[b"created"][0]), int(params[b"expires"][0])
-        keyid, nonce = params[b"keyid"][1].decode("ascii"), params[b"nonce"][1].decode("ascii")
-        tagged = params[b"tag"][1]
-        algorithm = params[b"alg"][1].decode("ascii") if len(found) == 6 else None
-    except (KeyError, ValueError):
+    if not octets or plan is None:
         return None
-    # One parameter more or twice: the general reading says what is wrong. Empty: absent, a number, or not for us.
-    if plan is None or len(params) != len(found) or len(found) not in (5, 6) or not keyid or algorithm == "":
+    first, last = int(created), int(expires)
+    if last <= first or last - first > MAX_LIFETIME_SECONDS or last >= MAX_NUMBER:
         return None
-    if tagged != tag.encode("ascii") or not NONCE.fullmatch(nonce):
-        return None
-    if expires <= created or expires - created > MAX_LIFETIME_SECONDS or expires >= MAX_NUMBER:
-        return None
-    return Claim(label.decode("ascii"), listed, plan, created, expires, keyid, nonce, algorithm, covered, octets)
+    named = None if algorithm is None else algorithm.decode("ascii")
+    return Claim(
+        label.decode("ascii"),
+        listed,
+        plan,
+        first,
+        last,
+        keyid.decode("ascii"),
+        nonce.decode("ascii"),
+        named,
+        covered,
+        octets,
+    )
 
 
 def read_list(listed: bytes) -> Plan | None:
     """The plan of an ordinary list of components (what stands between the parentheses), or None for any other."""
+    if not _ORDINARY_LIST.fullmatch(listed):
+        return None
     names = [name.strip(b'"') for name in listed.split(b" ")]
     unique = frozenset(names)
     if len(unique) != len(names) or len(names) > MAX_COMPONENTS:
@@ -168,8 +176,11 @@ def read_list(listed: bytes) -> Plan | None:
 
 
 def _plan(names: list[bytes], steps: tuple[tuple[bytes, bytes], ...]) -> Plan:
-    repeated = tuple((b'"' + name + b'";req', name) for name in names if name not in UNREPEATED)
-    return Plan(frozenset(names), steps, repeated)
+    repeated = tuple(
+        (b'"' + name + b'";req', b'"' + name + b'";req: ', name) for name in names if name not in UNREPEATED
+    )
+    unique = frozenset(names)
+    return Plan(unique, steps, repeated, unique.issuperset(ALWAYS), unique.issuperset(WITH_CONTENT))
 
 
 def _steps(names: list[bytes]) -> tuple[tuple[bytes, bytes], ...]:
@@ -293,7 +304,7 @@ def _string(signed: Signed, name: str) -> str:
     return text
 
 
-def judge_components(names: frozenset[bytes], request: Request) -> None:
+def judge_components(plan: Plan, request: Request) -> None:
     """
     Every component that must be covered is, and what Connection names does not count as covered.
 
@@ -304,20 +315,20 @@ def judge_components(names: frozenset[bytes], request: Request) -> None:
         raise Refusal(
             "media-type", "content-encoding", "A signed body is sent without Content-Encoding.", failed="components"
         )
-    required = [name for name in ALWAYS if name not in names]
-    if request.has_content():
-        required += [name for name in WITH_CONTENT if name not in names]
-    required += [name for name in WHEN_PRESENT & fields.keys() if name not in names]
-    if required:
-        raise _insufficient("not-covered", "Not covered", required)
+    covered = plan.names
+    whole = plan.always and (plan.content or not request.has_content())
+    present = WHEN_PRESENT & fields.keys()
+    if not (whole and present <= covered):
+        required = {*ALWAYS, *present, *(WITH_CONTENT if request.has_content() else ())}
+        raise _insufficient("not-covered", "Not covered", required - covered)
     if b"connection" in fields:
         hop = {option.strip(b" \t").lower() for option in fields[b"connection"].split(b",")}
-        named = [name for name in (*WITH_CONTENT, *WHEN_PRESENT) if name in names and name in hop]
+        named = covered & hop & {*WITH_CONTENT, *WHEN_PRESENT}
         if named:
             raise _insufficient("named-by-connection", "Not covered, since Connection names it", named)
 
 
-def _insufficient(cause: str, said: str, names: list[bytes]) -> Refusal:
+def _insufficient(cause: str, said: str, names: Collection[bytes]) -> Refusal:
     listed = " ".join(f'"{name.decode("ascii")}"' for name in sorted(names))
     return Refusal("components-insufficient", cause, f"{said}: {listed}.", failed="components")
 
@@ -328,9 +339,15 @@ def build_base(found: Claim, request: Request) -> bytes:
 
     Raises: components-insufficient/field-absent.
     """
-    lines = [head + component_value(name, request) for head, name in found.plan.steps]
+    lines = build_lines(found.plan.steps, request)
     lines.append(b'"@signature-params": ' + found.covered)
     return b"\n".join(lines)
+
+
+def build_lines(steps: Iterable[tuple[bytes, bytes]], request: Request) -> list[bytes]:
+    """The lines of components, each by its head and its name. Raises: components-insufficient/field-absent."""
+    find = request.components().get
+    return [head + (find(name) or component_value(name, request)) for head, name in steps]
 
 
 def component_value(name: bytes, request: Request) -> bytes:
@@ -339,17 +356,9 @@ def component_value(name: bytes, request: Request) -> bytes:
 
     Raises: components-insufficient/field-absent.
     """
-    content = request.fields.get(name)
+    content = request.components().get(name)
     if content is not None:
         return content
-    if name == b"@path":
-        return request.path
-    if name == b"@query":
-        return b"?" + request.query
-    if name == b"@method":
-        return request.method.encode("ascii")
-    if name == b"@authority":
-        return request.authority.encode("ascii")
     if not name:
         return b""
     if name in ALSO_DERIVED:

@@ -7,6 +7,7 @@ Refuses to know: who signs, and when.
 
 from __future__ import annotations
 
+import functools
 import json
 from binascii import b2a_base64
 from collections.abc import Sequence
@@ -26,6 +27,11 @@ UNCOVERED = frozenset(
     b"alt-svc vary".split()
 )
 _CORS = b"access-control-"
+#: Names of reply fields whose identifiers are held ready, none of them longer than so many bytes.
+HELD_NAMES, HELD_NAME_BYTES = 1024, 64
+#: Statuses and moments whose digits are.
+HELD_NUMBERS = 64
+_TAG = b';tag="' + profile.TAG_RESPONSE.encode("ascii") + b'"'
 
 
 class ReplyBase(NamedTuple):
@@ -39,6 +45,20 @@ class ReplyBase(NamedTuple):
 def is_uncovered(name: bytes) -> bool:
     """True for a reply field that may stand outside the signature."""
     return name in UNCOVERED or name.startswith(_CORS)
+
+
+@functools.lru_cache(maxsize=HELD_NUMBERS)
+def _digits(number: int) -> bytes:
+    """A status or a moment in decimal digits: both are the same again and again."""
+    return b"%d" % number
+
+
+def _covered(name: bytes) -> bytes:
+    """The identifier of a reply field that the signature covers; empty for another."""
+    return b"" if is_uncovered(name) else b'"' + name + b'"'
+
+
+_held = functools.lru_cache(maxsize=HELD_NAMES)(_covered)
 
 
 def reply_base(
@@ -60,24 +80,23 @@ def reply_base(
         headers += ((b"sealwire-stream", b"?1"),)
     elif reply.body and request.method != "HEAD" and reply.status not in (204, 304):
         headers += ((b"content-digest", content_digest(reply.body)),)
-    lines = [b'"@status": %d' % reply.status]
-    names = [b'"@status"']
+    names, lines = [b'"@status"'], [b'"@status": ' + _digits(reply.status)]
     for name, content in combine(headers).items():
-        if not is_uncovered(name):
-            names.append(b'"' + name + b'"')
-            lines.append(b'"' + name + b'": ' + content)
-    for identifier, content in request_lines(request, claims):
+        identifier = _held(name) if len(name) <= HELD_NAME_BYTES else _covered(name)
+        if identifier:
+            names.append(identifier)
+            lines.append(identifier + b": " + content)
+    steps = _steps(claims)
+    names += [identifier for identifier, _, _ in steps]
+    lines += profile.build_lines([(head, name) for _, head, name in steps], request)
+    for identifier, content in _signatures(claims):
         names.append(identifier)
         lines.append(identifier + b": " + content)
     nonce = wanted_nonce(request)
     asked = b';nonce="' + nonce + b'"' if nonce else b""
-    covered = b'(%s);created=%d;keyid="%s"%s;tag="%s"' % (
-        b" ".join(names),
-        created,
-        keyid.encode("ascii"),
-        asked,
-        profile.TAG_RESPONSE.encode("ascii"),
-    )
+    # Of parts, since that takes half as long as a format.
+    parts = (b"(", b" ".join(names), b");created=", _digits(created), b';keyid="', keyid.encode("ascii"), b'"', asked)
+    covered = b"".join(parts) + _TAG
     lines.append(b'"@signature-params": ' + covered)
     return ReplyBase(b"\n".join(lines), covered, headers)
 
@@ -86,16 +105,24 @@ def request_lines(request: Request, claims: Sequence[profile.Claim]) -> list[tup
     """
     Identifier and value of each `;req` component: all that the request's signatures covered, then those signatures.
     """
-    lines: dict[bytes, bytes] = {}
+    values = [profile.component_value(name, request) for _, _, name in _steps(claims)]
+    return [*zip((identifier for identifier, _, _ in _steps(claims)), values, strict=True), *_signatures(claims)]
+
+
+def _steps(claims: Sequence[profile.Claim]) -> tuple[tuple[bytes, bytes, bytes], ...]:
+    """Identifier, head and name of each component that the signatures covered, once."""
+    if len(claims) == 1:
+        return claims[0].plan.repeated
+    return tuple(dict.fromkeys(step for claim in claims for step in claim.plan.repeated))
+
+
+def _signatures(claims: Sequence[profile.Claim]) -> list[tuple[bytes, bytes]]:
+    lines = []
     for claim in claims:
-        for identifier, name in claim.plan.repeated:
-            lines[identifier] = profile.component_value(name, request)
-    for claim in claims:
-        label = claim.label.encode("ascii")
+        named = b';req;key="' + claim.label.encode("ascii") + b'"'
         octets = b":" + b2a_base64(claim.signature, newline=False) + b":"
-        lines[b'"signature";req;key="' + label + b'"'] = octets
-        lines[b'"signature-input";req;key="' + label + b'"'] = claim.covered
-    return list(lines.items())
+        lines += [(b'"signature"' + named, octets), (b'"signature-input"' + named, claim.covered)]
+    return lines
 
 
 def wanted_nonce(request: Request) -> bytes:

@@ -15,6 +15,8 @@ import re
 
 MAX_DEPTH = 64
 _MAX_INTEGER = 1 << 53
+_SPACE = " \t\n\r"
+_NO_JSON = "not JSON in UTF-8"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # A string, or what stands behind a quote that none closes: each quote is then looked at once, however many there are.
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
@@ -58,13 +60,17 @@ def read(body: bytes) -> object:
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
         _judge_depth(body)
     try:
-        value: object = _DECODER.decode(body.decode("utf-8"))
+        text = body.decode("utf-8")
+        value: object
+        value, end = _DECODER.raw_decode(text, len(text) - len(text.lstrip(_SPACE)))
+        if text[end:].strip(_SPACE):
+            raise NotStrict(_NO_JSON)
         if _SURROGATE.search(body):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except NotStrict:
         raise
     except (ValueError, RecursionError):
-        raise NotStrict("not JSON in UTF-8") from None
+        raise NotStrict(_NO_JSON) from None
     return value
 
 

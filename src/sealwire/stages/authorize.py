@@ -11,6 +11,7 @@ from sealwire.errors import Refusal
 #: Lists of addresses that are held ready.
 HELD_LISTS = 1024
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_ALLOWED = Allowed()
 
 
 class Authorize:
@@ -25,7 +26,7 @@ class Authorize:
         for bounds in caller.bounds:
             if bounds.addresses and not within(call.address, bounds.addresses):
                 raise Refusal("address-not-allowed", "client", failed=_failed(caller))
-        return Allowed()
+        return _ALLOWED
 
 
 def within(address: str, networks: tuple[str, ...]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sealwire.call import Body, Call, Proof, Receive
 from sealwire.errors import Fault, Refusal
-from sealwire.protocol.digest import Expected, expect
+from sealwire.protocol.digest import expect
 
 BODY_TAKEN = "A middleware before the guard read the body; the guard must be outermost."
 
@@ -21,7 +21,19 @@ class ReadBody:
         fields = call.request.fields
         # A digest counts without an announced body too: someone on the way may have taken both body and length out.
         expected = expect(fields[b"content-digest"]) if signed and b"content-digest" in fields else None
-        content = await _read(call, expected)
+        chunks: list[bytes] = []
+        size, more = 0, True
+        while more:
+            chunk, more = await call.receive()
+            size += len(chunk)
+            if size > call.rule.max_body_bytes:
+                detail = f"This route takes at most {call.rule.max_body_bytes} bytes."
+                raise Refusal("body-too-large", "read", detail)
+            if chunk:
+                chunks.append(chunk)
+                if expected is not None:
+                    expected.update(chunk)
+        content = b"".join(chunks)
         _judge_length(content, fields.get(b"content-length"))
         if signed and content and not call.request.has_content():
             # The head announced no body, so none was signed; some servers hand one on all the same.
@@ -29,22 +41,6 @@ class ReadBody:
         if expected is not None:
             expected.judge()
         return Body(content)
-
-
-async def _read(call: Call, expected: Expected | None) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    more = True
-    while more:
-        chunk, more = await call.receive()
-        size += len(chunk)
-        if size > call.rule.max_body_bytes:
-            raise Refusal("body-too-large", "read", f"This route takes at most {call.rule.max_body_bytes} bytes.")
-        if chunk:
-            chunks.append(chunk)
-            if expected is not None:
-                expected.update(chunk)
-    return b"".join(chunks)
 
 
 def _judge_length(content: bytes, declared: bytes | None) -> None:

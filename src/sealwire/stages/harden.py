@@ -22,9 +22,12 @@ class Harden:
     """
 
     async def __call__(self, call: Call, reply: Reply) -> Reply:
-        headers = [(name.lower(), value) for name, value in reply.headers]
-        headers = [each for each in headers if each[0] not in _OURS]
-        if not are_fields([name for name, _ in headers], [value for _, value in headers]):
+        headers = []
+        for name, value in reply.headers:
+            name = name.lower()
+            if name not in _OURS:
+                headers.append((name, value))
+        if headers and not are_fields(*zip(*headers, strict=True)):
             raise Fault("internal", "reply")
         fixed = (
             (b"cache-control", b"no-store, no-transform"),

@@ -17,6 +17,7 @@ from sealwire.protocol.message import Reply
 from sealwire.protocol.reply import in_progress, unpack
 
 _FORM = re.compile(rb"[\x21-\x7e]{1,255}")
+_NONE_SENT = Idempotent("", b"", b"", None)
 
 
 class Idempotency:
@@ -34,7 +35,7 @@ class Idempotency:
         if sent is None:
             if call.rule.idempotency_required:
                 raise Refusal("idempotency-missing", "absent", failed="policy")
-            return Idempotent("", b"", b"", None)
+            return _NONE_SENT
         if not _FORM.fullmatch(sent):
             errors = [{"pointer": "", "detail": "An Idempotency-Key is 1 to 255 visible ASCII characters."}]
             raise Refusal("request-invalid", "idempotency-key", failed="policy", members={"errors": errors})

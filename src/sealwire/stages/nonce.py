@@ -11,6 +11,8 @@ from sealwire.errors import Refusal
 from sealwire.ports import NonceStore
 from sealwire.protocol.window import late
 
+_FIRST_SEEN = FirstSeen()
+
 
 class ClaimNonce:
     """
@@ -37,4 +39,4 @@ class ClaimNonce:
                 fields = ((b"retry-after", b"%d" % call.rule.max_age_seconds),)
                 detail = "The key holds as many unexpired nonces as it may."
                 raise Refusal("rate-limited", "live-nonces", detail, failed="replay", fields=fields)
-        return FirstSeen()
+        return _FIRST_SEEN

@@ -23,13 +23,16 @@ class Seal:
     async def __call__(self, call: Call, reply: Reply) -> Reply:
         if InSession not in call.held or not reply.body:
             return reply
-        session, fields = call.get(InSession).session, dict(reply.headers)
-        if b"content-encoding" in fields:
-            raise Fault("internal", "compressed")
-        content_type = fields.get(b"content-type", b"application/octet-stream").decode("latin-1")
-        headers = [each for each in reply.headers if each[0] != b"content-type"]
+        session, content_type, headers = call.get(InSession).session, b"application/octet-stream", []
+        for field in reply.headers:
+            if field[0] == b"content-type":
+                content_type = field[1]
+            elif field[0] == b"content-encoding":
+                raise Fault("internal", "compressed")
+            else:
+                headers.append(field)
         try:
-            protected = envelope.protect(session.id, content_type)
+            protected = envelope.protect(session.id, content_type.decode("latin-1"))
         except Refusal:
             raise Fault("internal", "sealing") from None  # the app's doing, and nothing that the caller could mend
         sealed = envelope.seal(session.keys.s2c, protected, self._entropy(envelope.IV_BYTES), reply.body)

@@ -12,6 +12,8 @@ from sealwire.call import AddressSpent, Call, Caller, CallerSpent
 from sealwire.charges import WITHOUT_PROOF, judge, without_proof
 from sealwire.ports import BucketStore, Charge
 
+_UNLIMITED = CallerSpent(())
+
 
 class ThrottleAddress:
     """
@@ -22,10 +24,13 @@ class ThrottleAddress:
     def __init__(self, buckets: BucketStore, *, later: bool) -> None:
         self._ask = buckets.look if later else buckets.charge
         self._later = later
+        self._unlimited = AddressSpent((), later)
 
     async def __call__(self, call: Call) -> AddressSpent:
         charges = without_proof(call) if call.rule.limits else ()
-        return AddressSpent(judge(await self._ask(tuple(charges)), "") if charges else (), self._later)
+        if not charges:
+            return self._unlimited
+        return AddressSpent(judge(await self._ask(tuple(charges)), ""), self._later)
 
 
 class ThrottleCaller:
@@ -43,7 +48,7 @@ class ThrottleCaller:
         for bounds in caller.bounds:
             charges += [Charge(limit, f"own {bounds.owner}") for limit in bounds.limits]
         if not charges:
-            return CallerSpent(())
+            return _UNLIMITED
         failed = "policy" if caller.assurance == "signature" else ""
         return CallerSpent(judge(await self._buckets.charge(tuple(charges)), failed))
 

@@ -8,6 +8,8 @@ from sealwire.call import Body, Call, InSession, Plain
 from sealwire.errors import Refusal
 from sealwire.protocol import envelope
 
+_EMPTY = Plain(b"", b"")
+
 
 class Unseal:
     """Refuses: query-in-clear, encryption-required, decrypt-failed, media-type."""
@@ -21,7 +23,7 @@ class Unseal:
         if sealed is None:
             if call.get(Body).content:
                 raise Refusal("encryption-required", "plaintext", failed="policy")
-            return Plain(b"", b"")
+            return _EMPTY
         plaintext = envelope.open_sealed(sealed, session.keys.c2s)
         self._headers.keep(sealed)
         content_type = sealed.header.content_type.encode("ascii", "replace")

@@ -6,6 +6,9 @@ from sealwire.call import Call, Valid
 from sealwire.errors import Refusal
 from sealwire.protocol import strictjson
 
+_VALID = Valid()
+_JSON = b"application/json"
+
 
 class Validate:
     """The strict JSON gate. Refuses: request-invalid, media-type for a body without a type."""
@@ -13,7 +16,7 @@ class Validate:
     async def __call__(self, call: Call) -> Valid:
         content, content_type = call.content(), call.content_type()
         if not content and (content_type is None or not call.request.has_content()):
-            return Valid()
+            return _VALID
         if content_type is None:
             raise Refusal("media-type", "absent", "A body needs a Content-Type.")
         if _is_json(content_type):
@@ -23,9 +26,11 @@ class Validate:
                 failed = "policy" if call.rule.seals or call.rule.profile == "signed" else ""
                 errors = [{"pointer": "", "detail": str(why)}]
                 raise Refusal("request-invalid", "json", failed=failed, members={"errors": errors}) from None
-        return Valid()
+        return _VALID
 
 
 def _is_json(content_type: bytes) -> bool:
+    if content_type == _JSON:
+        return True
     kind = content_type.partition(b";")[0].strip().lower()
-    return kind == b"application/json" or kind.endswith(b"+json")
+    return kind == _JSON or kind.endswith(b"+json")

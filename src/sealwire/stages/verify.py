@@ -7,7 +7,7 @@ What a stranger learns about keys is the same answer for unknown, expired and re
 
 from __future__ import annotations
 
-from sealwire.call import Call, Proof, Session, may_sign
+from sealwire.call import Call, Proof, may_sign
 from sealwire.errors import Problem, Refusal
 from sealwire.ports import SESSION_PREFIX, BucketStore, Charge, Directory, Entropy, NonceStore, SessionStore
 from sealwire.protocol import profile, servernonce
@@ -38,15 +38,19 @@ class Verify:
         try:
             claim = profile.claim(call.request, profile.TAG, self._plans)
             base = profile.build_base(claim, call.request)
-            session = await self._session(call, claim.keyid)
-            keyid = claim.keyid if session is None else session.keyid
+            keyid, session = claim.keyid, None
+            if keyid.startswith(SESSION_PREFIX):
+                # A session's key signed in place of the client's.
+                session = may_sign(await self._sessions.session(keyid), call.rule)
+                keyid = session.keyid
             key = usable(await self._keys.key(keyid) if KEYID.fullmatch(keyid) else None, call.now)
             if claim.algorithm not in (None, key.verifier.algorithm if session is None else "hmac-sha256"):
                 raise Refusal("algorithm-not-allowed", "other-than-key", failed="algorithm")
-            issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid)
+            ours = len(claim.nonce) == servernonce.LENGTH  # few callers need a nonce of ours
+            issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid) if ours else None
             window = Window.of(claim, issued, call.rule.max_age_seconds)
             old = session is None and window.predates(self._nonces.epoch, key.enrolled_at)
-            restarted = old or (issued is None and servernonce.reads_as_one(claim.nonce))
+            restarted = old or (ours and issued is None and servernonce.reads_as_one(claim.nonce))
             judge(window, call.now, restarted=restarted, demand_server_nonce=call.rule.fresh)
             if session is None:
                 check(key.verifier, base, claim.signature)
@@ -58,12 +62,6 @@ class Verify:
             raise
         self._plans.keep(claim)
         return Proof(claim, key, window.last_valid, window.remember_seconds, session=session)
-
-    async def _session(self, call: Call, keyid: str) -> Session | None:
-        """The session whose key signed, None where a client's key did."""
-        if not keyid.startswith(SESSION_PREFIX):
-            return None
-        return may_sign(await self._sessions.session(keyid), call.rule)
 
     async def _help(self, problem: Problem, call: Call, claim: profile.Claim | None) -> None:
         """What lets the caller mend it: what to sign, a nonce that serves at once, the line that differs."""

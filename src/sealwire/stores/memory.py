@@ -39,24 +39,29 @@ class MemoryNonces:
         self.epoch = clock.now()
         self.secret = entropy(32)
         self._clock = clock
-        self._salt = entropy(32)
+        self._salted = hashlib.blake2b(digest_size=10, key=entropy(32))
         self._live_nonces = live_nonces
         self._seen: tuple[set[bytes], ...] = tuple(set() for _ in range(_SHARDS))
         self._live: dict[str, int] = {}
         # By time slice and key, the digests that leave the memory when the slice is over.
         self._slices: dict[int, dict[str, list[bytes]]] = {}
-        self._forgotten = 0
+        self._forgotten = self._swept = 0
         self._leaving: deque[tuple[str, list[bytes]]] = deque()
 
     async def claim(self, keyid: str, nonce: str, last_valid: float, remember_seconds: int) -> Claimed:
         """As the port says; atomic because nothing here waits."""
         now = self._clock.now()
-        self._sweep(now)
+        over = int(now // _SLICE_SECONDS)
+        # Another slice than at the last look, which is an earlier one where the clock was set back.
+        if over != self._swept or self._leaving:
+            self._sweep(over)
         until = int((last_valid + remember_seconds) // _SLICE_SECONDS) + 1
         # The second is for a clock that was set back: what may have been forgotten is not asked for again.
         if now >= last_valid + SKEW_SECONDS or until <= self._forgotten:
             return "late"
-        digest = hashlib.blake2b(f"{keyid} {nonce}".encode(), digest_size=10, key=self._salt).digest()
+        salted = self._salted.copy()
+        salted.update(f"{keyid} {nonce}".encode())
+        digest = salted.digest()
         shard = self._seen[digest[0]]
         if digest in shard:
             return "seen"
@@ -68,11 +73,12 @@ class MemoryNonces:
         self._slices.setdefault(until, {}).setdefault(keyid, []).append(digest)
         return "first"
 
-    def _sweep(self, now: float) -> None:
-        over = int(now // _SLICE_SECONDS)
-        for until in [until for until in self._slices if until <= over]:
-            self._leaving.extend(self._slices.pop(until).items())
-            self._forgotten = max(self._forgotten, until)
+    def _sweep(self, over: int) -> None:
+        if over != self._swept:
+            self._swept = over
+            for until in [until for until in self._slices if until <= over]:
+                self._leaving.extend(self._slices.pop(until).items())
+                self._forgotten = max(self._forgotten, until)
         for _ in range(_SWEEP):
             if not self._leaving:
                 return

@@ -60,38 +60,39 @@ session_mac = true
 
 def served(folder: Path) -> Figures:
     """
-    asgi_signed_vs_fastapi_plain: signed GETs a second over those of the bare app under a uvicorn that logs nothing, 32
-    callers. Beside it `over_logged`, over the same under uvicorn as it comes, which writes a line a call as ours does.
+    asgi_signed_vs_fastapi_plain: signed GETs a second over those of the bare app under uvicorn as it comes, 32 callers:
+    each writes a line a call (docs/decisions/0008). Beside it `over_silent`, over a uvicorn that was told to log
+    nothing.
     asgi_sealed_mac_vs_fastapi_plain: the same with sealed answers, under a session's key. added_p50_vs_commit and
     added_p99_vs_commit: what the guard adds to a signed POST, in durable commits, at 1 caller, and `at_64`.
     """
     cores = sorted(os.sched_getaffinity(0))
-    guarded, plain, logged = _free_port(), _free_port(), _free_port()
+    guarded, plain, silent = _free_port(), _free_port(), _free_port()
     signer = _deployed(folder, guarded)
     ours = [str(_PYTHON.parent / "sealwire"), "--config", str(folder / "sealwire.toml"), "serve"]
     own = [str(_PYTHON), "-m", "uvicorn", "bench.app:app", "--port"]
     quiet = ["--log-level", "warning", "--no-access-log"]
     with (
         _running(ours, guarded, cores[-1]),
-        _running([*own, str(plain), *quiet], plain, cores[-1]),
-        _running([*own, str(logged)], logged, cores[-1]),
+        _running([*own, str(plain)], plain, cores[-1]),
+        _running([*own, str(silent), *quiet], silent, cores[-1]),
     ):
         os.sched_setaffinity(0, cores[:1])
         try:
             _enrol(folder, signer)
-            return {**_rates(signer, guarded, plain, logged), **_latencies(folder, signer, guarded, plain)}
+            return {**_rates(signer, guarded, plain, silent), **_latencies(folder, signer, guarded, silent)}
         finally:
             os.sched_setaffinity(0, cores)
 
 
-def _rates(signer: Signer, guarded: int, plain: int, logged: int) -> Figures:
+def _rates(signer: Signer, guarded: int, plain: int, silent: int) -> Figures:
     session, keys = _session(signer, guarded)
     ticks = Call("GET", b"/v1/ticks", ((b"sealwire-session", session.encode()),))
     ways: dict[str, tuple[int, Signatures, Call]] = {
         "asgi_signed_vs_fastapi_plain": (guarded, by_key(signer), _TIME),
         "asgi_sealed_mac_vs_fastapi_plain": (guarded, by_session(session, keys.c2s_mac), ticks),
         "plain": (plain, by_key(signer), _TIME),
-        "logged": (logged, by_key(signer), _TIME),
+        "silent": (silent, by_key(signer), _TIME),
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(_ROUNDS):
@@ -100,9 +101,9 @@ def _rates(signer: Signer, guarded: int, plain: int, logged: int) -> Figures:
             assert time.perf_counter() - begun < 50, "the signatures ran out"
             rates[name].append(_CALLS / took[0])
     medians = {name: statistics.median(kept) for name, kept in rates.items()}
-    bare, logs = medians.pop("plain"), medians.pop("logged")
+    bare, quiet = medians.pop("plain"), medians.pop("silent")
     return {
-        name: {**ratio(ours, bare, "rps"), "over_logged": round(ours / logs, 3), "logged_rps": round(logs, 2)}
+        name: {**ratio(ours, bare, "rps"), "over_silent": round(ours / quiet, 3), "silent_rps": round(quiet, 2)}
         for name, ours in medians.items()
     }
 

@@ -58,13 +58,14 @@ _ORDINARY_INPUT = re.compile(
 class Plan(NamedTuple):
     """
     How to build the base lines of one covered list: for each component its line's head and the name its value is found
-    by, which is empty for a line that is whole already. `repeated` are those of a reply's `;req` lines, behind their
-    identifiers.
+    by, which is empty for a line that is whole already. `repeated` are those of a reply's `;req` lines, `said` their
+    identifiers as a reply lists them.
     """
 
     names: frozenset[bytes]
     steps: tuple[tuple[bytes, bytes], ...]
-    repeated: tuple[tuple[bytes, bytes, bytes], ...]
+    repeated: tuple[tuple[bytes, bytes], ...]
+    said: bytes
     always: bool  # it covers ALWAYS
     content: bool  # and WITH_CONTENT
 
@@ -176,11 +177,15 @@ def read_list(listed: bytes) -> Plan | None:
 
 
 def _plan(names: list[bytes], steps: tuple[tuple[bytes, bytes], ...]) -> Plan:
-    repeated = tuple(
-        (b'"' + name + b'";req', b'"' + name + b'";req: ', name) for name in names if name not in UNREPEATED
-    )
+    repeated = tuple((b'"' + name + b'";req: ', name) for name in names if name not in UNREPEATED)
     unique = frozenset(names)
-    return Plan(unique, steps, repeated, unique.issuperset(ALWAYS), unique.issuperset(WITH_CONTENT))
+    always, content = unique.issuperset(ALWAYS), unique.issuperset(WITH_CONTENT)
+    return Plan(unique, steps, repeated, identifiers(repeated), always, content)
+
+
+def identifiers(lines: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The identifiers of lines, each given by its head and its name, with spaces between them."""
+    return b" ".join([head[: -len(b": ")] for head, _ in lines])
 
 
 def _steps(names: list[bytes]) -> tuple[tuple[bytes, bytes], ...]:

@@ -86,9 +86,10 @@ def reply_base(
         if identifier:
             names.append(identifier)
             lines.append(identifier + b": " + content)
-    steps = _steps(claims)
-    names += [identifier for identifier, _, _ in steps]
-    lines += profile.build_lines([(head, name) for _, head, name in steps], request)
+    repeated, said = _repeated(claims)
+    if said:
+        names.append(said)
+        lines += profile.build_lines(repeated, request)
     for identifier, content in _signatures(claims):
         names.append(identifier)
         lines.append(identifier + b": " + content)
@@ -105,15 +106,18 @@ def request_lines(request: Request, claims: Sequence[profile.Claim]) -> list[tup
     """
     Identifier and value of each `;req` component: all that the request's signatures covered, then those signatures.
     """
-    values = [profile.component_value(name, request) for _, _, name in _steps(claims)]
-    return [*zip((identifier for identifier, _, _ in _steps(claims)), values, strict=True), *_signatures(claims)]
+    repeated, _ = _repeated(claims)
+    lines = [(profile.identifiers((step,)), profile.component_value(step[1], request)) for step in repeated]
+    return [*lines, *_signatures(claims)]
 
 
-def _steps(claims: Sequence[profile.Claim]) -> tuple[tuple[bytes, bytes, bytes], ...]:
-    """Identifier, head and name of each component that the signatures covered, once."""
+def _repeated(claims: Sequence[profile.Claim]) -> tuple[tuple[tuple[bytes, bytes], ...], bytes]:
+    """The lines of all that the signatures covered, each once, and their identifiers as they are listed."""
     if len(claims) == 1:
-        return claims[0].plan.repeated
-    return tuple(dict.fromkeys(step for claim in claims for step in claim.plan.repeated))
+        plan = claims[0].plan
+        return plan.repeated, plan.said
+    repeated = tuple(dict.fromkeys(step for claim in claims for step in claim.plan.repeated))
+    return repeated, profile.identifiers(repeated)
 
 
 def _signatures(claims: Sequence[profile.Claim]) -> list[tuple[bytes, bytes]]:

@@ -64,7 +64,8 @@ def served(folder: Path) -> Figures:
     each writes a line a call (docs/decisions/0008). Beside it `over_silent`, over a uvicorn that was told to log
     nothing.
     asgi_sealed_mac_vs_fastapi_plain: the same with sealed answers, under a session's key. added_p50_vs_commit and
-    added_p99_vs_commit: what the guard adds to a signed POST, in durable commits, at 1 caller, and `at_64`.
+    added_p99_vs_commit: what the guard adds to a signed POST, over the silent one, in durable commits; at 1 caller, and
+    `at_64`.
     """
     cores = sorted(os.sched_getaffinity(0))
     guarded, plain, silent = _free_port(), _free_port(), _free_port()

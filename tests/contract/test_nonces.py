@@ -55,14 +55,18 @@ async def test_remembered_for_as_long_as_it_could_count(workers: list[NonceStore
         assert await workers[-1].claim("k", "n", at + 60, 20) == "seen"
 
 
+async def fill_twice(store: NonceStore, clock: SetClock) -> None:
+    """A key holds as many nonces as it may, at the start, and the very same ones again once they are over."""
+    for at in (START, START + 80 + 17):
+        clock.at = at
+        assert await store.claim("other", f"sweeps at {at}", at + 60, 20) == "first"
+        for i in range(LIVE):
+            assert await store.claim("k", f"n{i}", at + 60, 20) == "first"
+
+
 async def test_forgotten_after_that(workers: list[NonceStore], clock: SetClock) -> None:
     """A while after last_valid + 20 s nonces leave, so that a key's live nonces are bounded and free again."""
-    for i in range(LIVE):
-        assert await workers[0].claim("k", f"n{i}", START + 60, 20) == "first"
-    clock.at = START + 80 + 17
-    assert await workers[0].claim("other", "sweeps", clock.at + 60, 20) == "first"
-    for i in range(LIVE):
-        assert await workers[0].claim("k", f"n{i}", clock.at + 60, 20) == "first"
+    await fill_twice(workers[0], clock)
 
 
 async def test_forgotten_after_the_clock_was_set_back(workers: list[NonceStore], clock: SetClock) -> None:
@@ -70,12 +74,7 @@ async def test_forgotten_after_the_clock_was_set_back(workers: list[NonceStore],
     clock.at = START + 3600
     assert await workers[0].claim("other", "ahead", clock.at + 60, 20) == "first"
     clock.at = START
-    for i in range(LIVE):
-        assert await workers[0].claim("k", f"n{i}", START + 60, 20) == "first"
-    clock.at = START + 80 + 17
-    assert await workers[0].claim("other", "sweeps", clock.at + 60, 20) == "first"
-    for i in range(LIVE):
-        assert await workers[0].claim("k", f"m{i}", clock.at + 60, 20) == "first"
+    await fill_twice(workers[0], clock)
 
 
 async def test_full_is_of_one_key(workers: list[NonceStore]) -> None:

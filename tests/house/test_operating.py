@@ -69,7 +69,6 @@ BOUNDS: dict[str, int] = {
     "bytes of such a target or path": routes.HELD_PATH_BYTES,
     "names of reply fields held ready": reply.HELD_NAMES,
     "bytes of such a name": reply.HELD_NAME_BYTES,
-    "statuses and moments written ready": reply.HELD_NUMBERS,
     "bytes of a head": message.HEAD_BYTES,
     "bytes of one field": message.FIELD_BYTES,
     "signatures in one head": profile.MAX_LABELS,

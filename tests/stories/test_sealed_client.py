@@ -262,9 +262,9 @@ def test_an_answer_in_clear(world: World, credential: Credential, middle: Middle
     """
     with client(credential, middle, world) as http:
         order(http)
-        seal = world.guard._pipeline.replies
-        harden, _, sign = seal["sealed"]
-        seal["sealed"] = (harden, sign)  # type: ignore[index]
+        pipeline = world.guard._pipeline
+        harden, _, sign = pipeline.replies["sealed"]
+        world.guard._pipeline = pipeline._replace(replies={**pipeline.replies, "sealed": (harden, sign)})
         with pytest.raises(ReplyUnproven, match="its answer is in clear"):
             order(http)
 

@@ -73,7 +73,7 @@ class Signatures(NamedTuple):
         holds this claim and the receiver's reading of the same bytes together.
         """
         plan, listed = _covering(request.has_content(), profile.WHEN_PRESENT.intersection(request.fields))
-        profile.judge_components(plan, request)
+        profile.judge_components(plan.names, request)
         keyid, tag, expires = self.keyid, self.tag, created + LIFETIME_SECONDS
         plain = _PLAIN.fullmatch(keyid) and _PLAIN.fullmatch(tag) and profile.NONCE.fullmatch(nonce)
         if not (plain and 0 <= created < expires < profile.MAX_NUMBER):

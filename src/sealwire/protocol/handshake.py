@@ -105,20 +105,19 @@ class Keys:
 
     def mac_of_call(self, base: bytes) -> bytes:
         """hmac-sha256 (RFC 9421 section 3.3.3) under `c2s_mac`."""
-        running = (self._ready or self._make_ready())[0].copy()
-        running.update(base)
-        return running.finalize()
+        return self._mac(0, base)
 
     def mac_of_reply(self, base: bytes) -> bytes:
         """The same under `s2c_mac`."""
-        running = (self._ready or self._make_ready())[1].copy()
+        return self._mac(1, base)
+
+    def _mac(self, way: int, base: bytes) -> bytes:
+        # Many sessions never use these, and they take a third as much as all other keys together.
+        ready = self._ready or (HMAC(self.c2s_mac, hashes.SHA256()), HMAC(self.s2c_mac, hashes.SHA256()))
+        self._ready = ready
+        running = ready[way].copy()
         running.update(base)
         return running.finalize()
-
-    def _make_ready(self) -> tuple[HMAC, HMAC]:
-        # Many sessions never use these, and they take a third as much as all other keys together.
-        self._ready = HMAC(self.c2s_mac, hashes.SHA256()), HMAC(self.s2c_mac, hashes.SHA256())
-        return self._ready
 
     def fits(self, commitment: bytes) -> bool:
         """Whether the other end has the same keys, compared in constant time."""

@@ -220,13 +220,6 @@ def normal_authority(host: str) -> str:
 
 
 def read_target(target: bytes) -> Target:
-    """As `judge_target`, which judged the same target before where it is held. No query is held: it may say secrets."""
-    if len(target) > HELD_TARGET_BYTES or _QUERY in target:
-        return judge_target(target)
-    return _held_target(target)
-
-
-def judge_target(target: bytes) -> Target:
     """
     The one reading of a request target in origin form.
 
@@ -235,6 +228,13 @@ def judge_target(target: bytes) -> Target:
     at any depth of repeated decoding, an encoded slash below the first depth, and codes that are not UTF-8. What an
     encoded slash shows at the first depth is held to the same: it makes no dot segment and no empty one.
     """
+    # No query is held: it may say secrets.
+    if len(target) > HELD_TARGET_BYTES or _QUERY in target:
+        return _judge_target(target)
+    return _held_target(target)
+
+
+def _judge_target(target: bytes) -> Target:
     if not target.startswith(b"/"):
         raise Refusal("target-not-canonical", "form", "The request target must be in origin form: a path from /.")
     if _BAD_TARGET.search(target):
@@ -249,7 +249,7 @@ def judge_target(target: bytes) -> Target:
     return Target(path, query, _decode_path(path), slashes=b"%2f" in path.lower())
 
 
-_held_target = functools.lru_cache(maxsize=HELD_TARGETS)(judge_target)
+_held_target = functools.lru_cache(maxsize=HELD_TARGETS)(_judge_target)
 
 
 def _judge_segments(path: bytes) -> None:

@@ -30,6 +30,8 @@ ALWAYS = (b"@method", b"@authority", b"@path", b"@query")
 #: Derived components that may be covered beside the four.
 ALSO_DERIVED = (b"@target-uri", b"@scheme", b"@request-target")
 WITH_CONTENT = (b"content-type", b"content-digest")
+_OF_ALL = frozenset(ALWAYS)
+_OF_CONTENT = _OF_ALL.union(WITH_CONTENT)
 WHEN_PRESENT = frozenset(
     b"authorization dpop idempotency-key sealwire-session sealwire-reply-key sealwire-approval".split()
 )
@@ -66,8 +68,6 @@ class Plan(NamedTuple):
     steps: tuple[tuple[bytes, bytes], ...]
     repeated: tuple[tuple[bytes, bytes], ...]
     said: bytes
-    always: bool  # it covers ALWAYS
-    content: bool  # and WITH_CONTENT
 
 
 class Claim(NamedTuple):
@@ -126,7 +126,7 @@ def claim(request: Request, tag: str, plans: Plans, *, possession: str = "") -> 
     found = None if possession else quick(signature_input, signature, tag, plans)
     if found is None:
         found = general(signature_input, signature, tag, request, possession)
-    judge_components(found.plan, request)
+    judge_components(found.plan.names, request)
     return found
 
 
@@ -178,14 +178,12 @@ def read_list(listed: bytes) -> Plan | None:
 
 def _plan(names: list[bytes], steps: tuple[tuple[bytes, bytes], ...]) -> Plan:
     repeated = tuple((b'"' + name + b'";req: ', name) for name in names if name not in UNREPEATED)
-    unique = frozenset(names)
-    always, content = unique.issuperset(ALWAYS), unique.issuperset(WITH_CONTENT)
-    return Plan(unique, steps, repeated, identifiers(repeated), always, content)
+    return Plan(frozenset(names), steps, repeated, identifiers(repeated))
 
 
 def identifiers(lines: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The identifiers of lines, each given by its head and its name, with spaces between them."""
-    return b" ".join([head[: -len(b": ")] for head, _ in lines])
+    return b" ".join([head.removesuffix(b": ") for head, _ in lines])
 
 
 def _steps(names: list[bytes]) -> tuple[tuple[bytes, bytes], ...]:
@@ -309,7 +307,7 @@ def _string(signed: Signed, name: str) -> str:
     return text
 
 
-def judge_components(plan: Plan, request: Request) -> None:
+def judge_components(names: frozenset[bytes], request: Request) -> None:
     """
     Every component that must be covered is, and what Connection names does not count as covered.
 
@@ -320,15 +318,12 @@ def judge_components(plan: Plan, request: Request) -> None:
         raise Refusal(
             "media-type", "content-encoding", "A signed body is sent without Content-Encoding.", failed="components"
         )
-    covered = plan.names
-    whole = plan.always and (plan.content or not request.has_content())
-    present = WHEN_PRESENT & fields.keys()
-    if not (whole and present <= covered):
-        required = {*ALWAYS, *present, *(WITH_CONTENT if request.has_content() else ())}
-        raise _insufficient("not-covered", "Not covered", required - covered)
+    required = (_OF_CONTENT if request.has_content() else _OF_ALL) | (WHEN_PRESENT & fields.keys())
+    if not required <= names:
+        raise _insufficient("not-covered", "Not covered", required - names)
     if b"connection" in fields:
         hop = {option.strip(b" \t").lower() for option in fields[b"connection"].split(b",")}
-        named = covered & hop & {*WITH_CONTENT, *WHEN_PRESENT}
+        named = names & hop & {*WITH_CONTENT, *WHEN_PRESENT}
         if named:
             raise _insufficient("named-by-connection", "Not covered, since Connection names it", named)
 

@@ -29,8 +29,6 @@ UNCOVERED = frozenset(
 _CORS = b"access-control-"
 #: Names of reply fields whose identifiers are held ready, none of them longer than so many bytes.
 HELD_NAMES, HELD_NAME_BYTES = 1024, 64
-#: Statuses and moments whose digits are.
-HELD_NUMBERS = 64
 _TAG = b';tag="' + profile.TAG_RESPONSE.encode("ascii") + b'"'
 
 
@@ -45,12 +43,6 @@ class ReplyBase(NamedTuple):
 def is_uncovered(name: bytes) -> bool:
     """True for a reply field that may stand outside the signature."""
     return name in UNCOVERED or name.startswith(_CORS)
-
-
-@functools.lru_cache(maxsize=HELD_NUMBERS)
-def _digits(number: int) -> bytes:
-    """A status or a moment in decimal digits: both are the same again and again."""
-    return b"%d" % number
 
 
 def _covered(name: bytes) -> bytes:
@@ -80,7 +72,7 @@ def reply_base(
         headers += ((b"sealwire-stream", b"?1"),)
     elif reply.body and request.method != "HEAD" and reply.status not in (204, 304):
         headers += ((b"content-digest", content_digest(reply.body)),)
-    names, lines = [b'"@status"'], [b'"@status": ' + _digits(reply.status)]
+    names, lines = [b'"@status"'], [b'"@status": %d' % reply.status]
     for name, content in combine(headers).items():
         identifier = _held(name) if len(name) <= HELD_NAME_BYTES else _covered(name)
         if identifier:
@@ -96,7 +88,7 @@ def reply_base(
     nonce = wanted_nonce(request)
     asked = b';nonce="' + nonce + b'"' if nonce else b""
     # Of parts, since that takes half as long as a format.
-    parts = (b"(", b" ".join(names), b");created=", _digits(created), b';keyid="', keyid.encode("ascii"), b'"', asked)
+    parts = (b"(", b" ".join(names), b");created=%d" % created, b';keyid="', keyid.encode("ascii"), b'"', asked)
     covered = b"".join(parts) + _TAG
     lines.append(b'"@signature-params": ' + covered)
     return ReplyBase(b"\n".join(lines), covered, headers)
@@ -107,7 +99,7 @@ def request_lines(request: Request, claims: Sequence[profile.Claim]) -> list[tup
     Identifier and value of each `;req` component: all that the request's signatures covered, then those signatures.
     """
     repeated, _ = _repeated(claims)
-    lines = [(profile.identifiers((step,)), profile.component_value(step[1], request)) for step in repeated]
+    lines = [(head.removesuffix(b": "), profile.component_value(name, request)) for head, name in repeated]
     return [*lines, *_signatures(claims)]
 
 

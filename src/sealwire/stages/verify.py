@@ -46,11 +46,10 @@ class Verify:
             key = usable(await self._keys.key(keyid) if KEYID.fullmatch(keyid) else None, call.now)
             if claim.algorithm not in (None, key.verifier.algorithm if session is None else "hmac-sha256"):
                 raise Refusal("algorithm-not-allowed", "other-than-key", failed="algorithm")
-            ours = len(claim.nonce) == servernonce.LENGTH  # few callers need a nonce of ours
-            issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid) if ours else None
+            issued = servernonce.issued_at(self._nonces.secret, claim.nonce, claim.keyid)
             window = Window.of(claim, issued, call.rule.max_age_seconds)
             old = session is None and window.predates(self._nonces.epoch, key.enrolled_at)
-            restarted = old or (ours and issued is None and servernonce.reads_as_one(claim.nonce))
+            restarted = old or (issued is None and servernonce.reads_as_one(claim.nonce))
             judge(window, call.now, restarted=restarted, demand_server_nonce=call.rule.fresh)
             if session is None:
                 check(key.verifier, base, claim.signature)

@@ -51,10 +51,7 @@ class MemoryNonces:
     async def claim(self, keyid: str, nonce: str, last_valid: float, remember_seconds: int) -> Claimed:
         """As the port says; atomic because nothing here waits."""
         now = self._clock.now()
-        over = int(now // _SLICE_SECONDS)
-        # Another slice than at the last look, which is an earlier one where the clock was set back.
-        if over != self._swept or self._leaving:
-            self._sweep(over)
+        self._sweep(int(now // _SLICE_SECONDS))
         until = int((last_valid + remember_seconds) // _SLICE_SECONDS) + 1
         # The second is for a clock that was set back: what may have been forgotten is not asked for again.
         if now >= last_valid + SKEW_SECONDS or until <= self._forgotten:
@@ -74,6 +71,7 @@ class MemoryNonces:
         return "first"
 
     def _sweep(self, over: int) -> None:
+        # Another slice than at the last look, which is an earlier one where the clock was set back.
         if over != self._swept:
             self._swept = over
             for until in [until for until in self._slices if until <= over]:
